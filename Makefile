@@ -1,0 +1,303 @@
+# fcvm: one non-recursive Makefile. `make help` lists the targets.
+#
+# Every folder is compiled with only the -iquote paths it may include (docs/architecture.md, "Who
+# may include whom"): a forbidden include is "No such file", not a review comment.
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+B ?= build
+CC := $(if $(FUZZ),clang,gcc)
+MUSL_CC ?= musl-gcc
+AR ?= ar
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+
+# --- flags -----------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wformat=2 \
+	-Wundef -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wwrite-strings \
+	-Wvla -Wpointer-arith -Wnull-dereference -Wswitch-enum -fno-common
+WARN_GCC := -Wduplicated-cond -Wduplicated-branches -Wlogical-op -Wimplicit-fallthrough=5
+WARN_CLANG := -Wimplicit-fallthrough -Wno-gnu-statement-expression
+is_clang := $(findstring clang,$(CC))
+WARN += $(if $(is_clang),$(WARN_CLANG),$(WARN_GCC))
+WERROR ?= $(if $(filter true,$(CI)),1)
+STD := -std=gnu17 -D_GNU_SOURCE
+OPT ?= -O2 -g
+HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
+LDHARDEN := -pie -Wl,-z,relro,-z,now
+ifdef SAN
+OPT := -O1 -g -fno-omit-frame-pointer
+HARDEN := -fPIE
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all
+endif
+ifdef FUZZ
+OPT := -O1 -g -fno-omit-frame-pointer
+HARDEN := -fPIE
+SANFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+endif
+ifdef COVERAGE
+OPT := -O0 -g
+HARDEN := -fPIE
+SANFLAGS := --coverage
+endif
+VERSION := 0.1.0
+CFLAGS_ALL = $(STD) $(OPT) $(WARN) $(if $(WERROR),-Werror) $(HARDEN) $(SANFLAGS) \
+	-include runner/base/banned.h -DFCVM_VERSION='"$(VERSION)"' $(if $(HOOKS),-DFCVM_TEST_HOOKS)
+LDFLAGS_ALL = $(LDHARDEN) $(SANFLAGS)
+LIBS := -lyaml -ljson-c -lcrypto -larchive -llz4 -lzstd -lpthread
+
+# --- folders and what each may include ---------------------------------------------------------
+base_inc      := runner/base
+host_inc      := runner/host $(base_inc)
+net_inc       := runner/net $(host_inc)
+engine_inc    := runner/engine $(host_inc)
+memory_inc    := runner/memory $(host_inc)
+guest_inc     := runner/guest agent $(host_inc)
+storage_inc   := runner/storage $(host_inc)
+image_inc     := runner/image $(storage_inc)
+specs_inc     := specs $(base_inc)
+agent_inc     := agent $(base_inc)
+supervise_inc := runner/supervise runner/net runner/engine runner/memory runner/guest runner/storage \
+		 agent $(host_inc)
+resource_inc  := runner/resource specs runner/storage runner/image runner/memory runner/engine \
+		 runner/supervise $(host_inc)
+reconcile_inc := runner/reconcile runner/resource specs $(host_inc)
+cmd_inc       := runner/cmd runner runner/reconcile runner/resource runner/supervise runner/engine \
+		 runner/memory runner/net runner/guest runner/storage runner/image agent specs \
+		 $(host_inc)
+
+RUNNER_FOLDERS := base host net engine memory guest storage image supervise resource reconcile cmd
+FOLDERS := $(RUNNER_FOLDERS) specs agent
+dir_of = $(if $(filter $(1),$(RUNNER_FOLDERS)),runner/$(1),$(1))
+# Programs of their own inside a folder: not in its archive.
+NOT_IN_LIB := agent/main.c runner/memory/shim.c
+src_of = $(filter-out $(NOT_IN_LIB),$(wildcard $(call dir_of,$(1))/*.c))
+obj_of = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+define folder_rules
+$(B)/obj/$(call dir_of,$(1))/%.o: $(call dir_of,$(1))/%.c | $(B)/.deps
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(addprefix -iquote ,$$($(1)_inc)) -MMD -MP -c $$< -o $$@
+$(B)/lib/$(1).a: $(call obj_of,$(call src_of,$(1)))
+	@mkdir -p $$(@D); rm -f $$@
+	$$(Q)$$(AR) rcsD $$@ $$^
+endef
+$(foreach f,$(FOLDERS),$(eval $(call folder_rules,$(f))))
+FOLDER_LIBS := $(foreach f,$(FOLDERS),$(B)/lib/$(f).a)
+
+# --- products ----------------------------------------------------------------------------------
+.PHONY: all
+all: $(FOLDER_LIBS) ## build fcvm (agent and shim are embedded in it)
+
+$(B)/obj/runner/%.o: runner/%.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(addprefix -iquote ,$(cmd_inc)) -MMD -MP -c $< -o $@
+$(B)/obj/embed.o: runner/image/embed.S $(B)/fc-agent $(B)/libfcvm-uffd.so
+	@mkdir -p $(@D)
+	$(Q)$(CC) -c -I$(B) $< -o $@
+$(B)/fcvm: $(call obj_of,$(wildcard runner/*.c)) $(B)/obj/embed.o $(FOLDER_LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(FOLDER_LIBS) -Wl,--end-group $(LIBS)
+	@echo "built $@"
+
+# The agent: static musl, libc only, the parts of base that need no library.
+AGENT_BASE := err cleanup xalloc buf strv parse loop io file file_tree frame tlv log
+AGENT_SRC := $(wildcard agent/*.c) $(patsubst %,runner/base/%.c,$(AGENT_BASE))
+AGENT_OBJ := $(patsubst %.c,$(B)/obj/musl/%.o,$(AGENT_SRC))
+AGENT_CFLAGS := $(STD) -Os -g0 $(filter-out $(WARN_CLANG),$(WARN)) $(if $(is_clang),$(WARN_GCC)) \
+	$(if $(WERROR),-Werror) -fstack-protector-strong -ffunction-sections \
+	-fdata-sections -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu \
+	-include runner/base/banned.h -DFCVM_VERSION='"$(VERSION)"' \
+	$(addprefix -iquote ,$(agent_inc))
+$(B)/obj/musl/%.o: %.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/fc-agent: $(AGENT_OBJ)
+	$(Q)$(MUSL_CC) -static -Wl,--gc-sections -s -o $@ $^
+
+# The shim is preloaded into QEMU: no sanitizer, nothing but libc.
+$(B)/libfcvm-uffd.so: runner/memory/shim.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O2 -g0 $(WARN) $(if $(WERROR),-Werror) -fPIC -shared -fvisibility=hidden \
+		-fstack-protector-strong -Wl,-z,relro,-z,now -s -o $@ $<
+
+# --- examples ----------------------------------------------------------------------------------
+# The hello image: a static server and the tool that packs it, both built here; no network, no root.
+$(B)/examples/hello-server: examples/hello/hello.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(STD) -Os -Wall -Wextra $(if $(WERROR),-Werror) -static -s -o $@ $<
+$(B)/examples/pack: examples/hello/pack.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(STD) -O2 -Wall -Wextra $(if $(WERROR),-Werror) -o $@ $< -larchive -lcrypto
+$(B)/examples/hello.oci.tar: $(B)/examples/pack $(B)/examples/hello-server
+	$(Q)$< $(B)/examples/hello-server $@
+
+# --- tests -------------------------------------------------------------------------------------
+SUPPORT_OBJ := $(call obj_of,$(wildcard tests/support/*.c))
+TEST_INC := tests/support $(cmd_inc)
+$(B)/obj/tests/%.o: tests/%.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Wno-pedantic $(addprefix -iquote ,$(TEST_INC)) -DTEST_BUILD_DIR='"$(B)"' \
+		-MMD -MP -c $< -o $@
+# A folder's tests link what the folder may include and nothing more.
+libs_of = $(foreach d,$(notdir $($(1)_inc)),$(if $(filter $(d),$(FOLDERS)),$(B)/lib/$(d).a))
+link_test = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) \
+	-Wl,--end-group $(LIBS)
+define unit_rules
+$(B)/tests/unit-$(1): $(call obj_of,$(wildcard tests/unit/$(1)/*.c)) $(SUPPORT_OBJ) \
+		$(sort $(call libs_of,$(1)) $(call libs_of,host)) \
+		$(if $(filter image resource reconcile cmd,$(1)),$(B)/obj/embed.o)
+	@mkdir -p $$(@D)
+	$$(Q)$$(link_test) -lcriterion
+endef
+UNIT_FOLDERS := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/unit/*/*.c)))))
+$(foreach f,$(UNIT_FOLDERS),$(eval $(call unit_rules,$(f))))
+UNIT_BINS := $(foreach f,$(UNIT_FOLDERS),$(B)/tests/unit-$(f))
+
+FAKE_LIBS := $(foreach f,base host agent,$(B)/lib/$(f).a)
+FAKES := $(patsubst tests/fakes/%.c,$(B)/tests/%,$(wildcard tests/fakes/*.c))
+$(FAKES): $(B)/tests/%: $(B)/obj/tests/fakes/%.o $(FAKE_LIBS)
+	@mkdir -p $(@D)
+	$(Q)$(link_test)
+# Suites talk to supervisors through their client, too.
+SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise,$(B)/lib/$(f).a)
+define suite_rules
+$(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c)) $(SUPPORT_OBJ) $(SUITE_LIBS)
+	@mkdir -p $$(@D)
+	$$(Q)$$(link_test) -lcriterion
+endef
+$(foreach s,integration vm,$(eval $(call suite_rules,$(s))))
+
+.PHONY: unit-%
+unit-%: $(B)/tests/unit-% ## build and run one folder's unit tests, e.g. make unit-specs
+	$(B)/tests/unit-$*
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+$(B)/.deps:
+	@mkdir -p $(B) && touch $@
+
+-include $(shell test -d $(B)/obj && find $(B)/obj -name '*.d')
+
+# --- the two commands of the README --------------------------------------------------------------
+# Under sudo the tree stays the caller's: root only installs and runs.
+as_user := $(if $(SUDO_USER),$(if $(filter root,$(SUDO_USER)),,runuser -u $(SUDO_USER) --))
+jobs := -j$(shell nproc)
+
+.PHONY: packages demo test check check-san check-vm
+packages:
+	@.ci/install
+
+demo: packages ## install, build, apply examples/hello.yaml, exec in a clone, scale, destroy
+	@$(as_user) $(MAKE) --no-print-directory $(jobs) all $(B)/examples/hello.oci.tar
+	@examples/demo
+
+RESULTS := $(B)/results
+test: packages ## install, build and run every suite; the last line is the count
+	@rm -rf $(RESULTS)
+	@$(as_user) $(MAKE) --no-print-directory $(jobs) test-programs
+	@$(as_user) $(MAKE) --no-print-directory $(jobs) B=$(B)/san SAN=1 san-programs
+	@$(MAKE) --no-print-directory check-only san-only vm-only
+	@tests/run $(RESULTS) --total
+
+check: ## unit and integration tests against fakes, corpus replay
+	@rm -rf $(RESULTS)
+	@$(MAKE) --no-print-directory $(jobs) test-programs
+	@$(MAKE) --no-print-directory check-only
+	@tests/run $(RESULTS) --total
+
+check-san: ## the same under ASan and UBSan
+	@rm -rf $(RESULTS)
+	@$(MAKE) --no-print-directory $(jobs) B=$(B)/san SAN=1 san-programs
+	@$(MAKE) --no-print-directory san-only
+	@tests/run $(RESULTS) --total
+
+check-vm: ## real engine, real guests (root)
+	@rm -rf $(RESULTS)
+	@$(MAKE) --no-print-directory $(jobs) test-programs
+	@$(MAKE) --no-print-directory vm-only
+	@tests/run $(RESULTS) --total
+
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(foreach t,$(FUZZ_TARGETS),$(B)/tests/replay-$(t))
+FUZZ_LIBS := $(filter-out $(B)/lib/cmd.a,$(FOLDER_LIBS))
+define fuzz_rules
+$(B)/tests/replay-$(1): $(B)/obj/tests/fuzz/fuzz_$(1).o $(B)/obj/tests/fuzz/replay.o $(FUZZ_LIBS) $(B)/obj/embed.o
+	@mkdir -p $$(@D)
+	$$(Q)$$(link_test) -lcriterion
+$(B)/tests/fuzz-$(1): $(B)/obj/tests/fuzz/fuzz_$(1).o $(FUZZ_LIBS) $(B)/obj/embed.o
+	@mkdir -p $$(@D)
+	$$(Q)$$(link_test) -fsanitize=fuzzer
+endef
+$(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rules,$(t))))
+
+.PHONY: test-programs san-programs check-only san-only vm-only
+test-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration $(B)/tests/vm $(B)/examples/hello.oci.tar
+san-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/tests/integration
+# A build with kill points, for the tests that kill apply at every journal write.
+$(B)/hooks/fcvm: FORCE
+	@$(MAKE) --no-print-directory B=$(B)/hooks HOOKS=1 $(B)/hooks/fcvm
+FORCE:
+check-only:
+	@for f in $(UNIT_FOLDERS); do tests/run $(RESULTS) unit-$$f $(B)/tests/unit-$$f; done
+	@for t in $(FUZZ_TARGETS); do tests/run $(RESULTS) corpus-$$t $(B)/tests/replay-$$t; done
+	@tests/run $(RESULTS) integration $(B)/tests/integration
+san-only:
+	@for f in $(UNIT_FOLDERS); do tests/run $(RESULTS) san-unit-$$f $(B)/san/tests/unit-$$f; done
+	@for t in $(FUZZ_TARGETS); do tests/run $(RESULTS) san-corpus-$$t $(B)/san/tests/replay-$$t; done
+	@FCVM=$(B)/san/fcvm tests/run $(RESULTS) san-integration $(B)/san/tests/integration
+vm-only:
+	@tests/run $(RESULTS) vm $(B)/tests/vm -j1
+
+# --- quality -------------------------------------------------------------------------------------
+.PHONY: fmt lint fuzz coverage docs bench soak mutation test-fresh install clean
+fmt: ## clang-format every source
+	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+lint: ## format, clang-tidy, cppcheck, gcc -fanalyzer, sizes, shellcheck, codespell
+	@.ci/lint
+SECS ?= 60
+T ?= $(FUZZ_TARGETS)
+fuzz: ## clang libFuzzer, e.g. make fuzz T=fleet_yaml SECS=60
+	@$(MAKE) --no-print-directory $(jobs) B=$(B)/fuzz FUZZ=1 fuzz-programs
+	@for t in $(T); do mkdir -p $(B)/fuzz/corpus/$$t; \
+	  echo "fuzz $$t for $(SECS) s"; \
+	  $(B)/fuzz/tests/fuzz-$$t -max_total_time=$(SECS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=$(B)/fuzz/$$t- $(B)/fuzz/corpus/$$t \
+	    tests/fuzz/corpus/$$t || exit 1; \
+	done
+.PHONY: fuzz-programs
+fuzz-programs: $(foreach t,$(T),$(B)/tests/fuzz-$(t))
+docs: $(B)/fcvm ## regenerate what is generated: docs/spec.md docs/commands.md schemas/
+	@$(B)/fcvm internal docs spec >docs/spec.md
+	@$(B)/fcvm internal docs commands >docs/commands.md
+	@$(B)/fcvm schema >schemas/fleet.v1.schema.json
+PREFIX ?= /usr/local
+install: $(B)/fcvm ## install the one binary
+	install -D -m 0755 $(B)/fcvm $(DESTDIR)$(PREFIX)/bin/fcvm
+clean: ## remove the build directory
+	rm -rf $(B)
+
+BENCHES := $(patsubst tests/bench/bench_%.c,$(B)/tests/bench-%,$(wildcard tests/bench/bench_*.c))
+$(B)/tests/bench-%: $(B)/obj/tests/bench/bench_%.o $(SUPPORT_OBJ) $(FOLDER_LIBS) $(B)/obj/embed.o
+	@mkdir -p $(@D)
+	$(Q)$(link_test) -lcriterion
+BENCH ?= $(patsubst $(B)/tests/bench-%,%,$(BENCHES))
+bench: all $(BENCHES) $(B)/examples/hello.oci.tar ## every benchmark beside its peer; one JSON object a line, e.g. BENCH=memory
+	@for b in $(BENCH); do $(B)/tests/bench-$$b || exit 1; done
+soak: packages test-programs ## 40 boots beside stress-ng --cpu 4
+	@tests/soak
+mutation: packages ## switch security guards off one at a time; each must break a test
+	@tests/mutation
+test-fresh: packages ## make demo in a fresh minimal Debian tree
+	@tests/fresh
+COVERAGE_DIR := $(B)/coverage
+coverage: ## line coverage of unit and integration tests against .ci/coverage-floor
+	@rm -rf $(COVERAGE_DIR)/results
+	@$(MAKE) --no-print-directory $(jobs) B=$(COVERAGE_DIR) COVERAGE=1 san-programs
+	@for f in $(UNIT_FOLDERS); do tests/run $(COVERAGE_DIR)/results unit-$$f $(COVERAGE_DIR)/tests/unit-$$f; done
+	@FCVM=$(COVERAGE_DIR)/fcvm tests/run $(COVERAGE_DIR)/results integration $(COVERAGE_DIR)/tests/integration
+	@.ci/coverage $(COVERAGE_DIR)
