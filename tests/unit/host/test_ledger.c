@@ -1,0 +1,148 @@
+#include "ledger.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "run.h"
+#include "xalloc.h"
+
+static struct host host_in(char *dir)
+{
+	struct host host = {.data_dir = dir};
+	struct err err;
+
+	cr_assert_eq(host_make_dirs(&host, &err), 0, "%s", err.msg);
+	return host;
+}
+
+static char *make_owner(const struct host *host, int i)
+{
+	char *dir = xasprintf("%s/sets/vm-%d", host->data_dir, i);
+
+	cr_assert(mkdir(dir, 0700) == 0 || errno == EEXIST);
+	return dir;
+}
+
+Test(ledger, the_same_owner_gets_the_same_number_and_another_the_next)
+{
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	uint32_t a = 0, again = 0, b = 0, gid = 0;
+	struct err err;
+
+	cr_assert_eq(ledger_take(&host, "uid", "/a", &a, &err), 0, "%s", err.msg);
+	cr_assert_eq(ledger_take(&host, "uid", "/b", &b, &err), 0);
+	cr_assert_eq(ledger_take(&host, "uid", "/a", &again, &err), 0);
+	cr_assert_eq(ledger_take(&host, "gid", "/z", &gid, &err), 0);
+	cr_expect_eq(a, LEDGER_UID_FIRST);
+	cr_expect_eq(b, LEDGER_UID_FIRST + 1);
+	cr_expect_eq(again, a);
+	cr_expect_eq(gid, LEDGER_UID_FIRST);
+}
+
+Test(ledger, a_released_number_is_the_next_to_go_out)
+{
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	uint32_t n = 0;
+	struct err err;
+
+	cr_assert_eq(ledger_take(&host, "uid", "/a", &n, &err), 0);
+	cr_assert_eq(ledger_take(&host, "uid", "/b", &n, &err), 0);
+	cr_assert_eq(ledger_take(&host, "uid", "/c", &n, &err), 0);
+	cr_assert_eq(ledger_release(&host, "uid", "/b", &err), 0);
+	cr_assert_eq(ledger_release(&host, "uid", "/b", &err), 0, "gone already is success");
+	cr_assert_eq(ledger_take(&host, "uid", "/d", &n, &err), 0);
+	cr_expect_eq(n, LEDGER_UID_FIRST + 1);
+}
+
+Test(ledger, numbers_of_owners_that_are_gone_come_back)
+{
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	struct err err;
+	uint32_t n = 0;
+
+	for (int i = 0; i < 64; i++) {
+		auto_free char *owner = make_owner(&host, i);
+
+		cr_assert_eq(ledger_take(&host, "uid", owner, &n, &err), 0);
+		if (i == 5)
+			cr_assert_eq(rmdir(owner), 0);
+	}
+	cr_assert_eq(ledger_take(&host, "uid", "/", &n, &err), 0);
+	cr_expect_eq(n, LEDGER_UID_FIRST + 5);
+}
+
+Test(ledger, twenty_processes_at_once_get_twenty_numbers)
+{
+	enum { N = 20 };
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	uint32_t *got = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(got, MAP_FAILED);
+	for (int i = 0; i < N; i++) {
+		if (fork() == 0) {
+			auto_free char *owner = make_owner(&host, i);
+
+			_exit(ledger_take(&host, "uid", owner, &got[i], NULL) < 0);
+		}
+	}
+	for (int i = 0; i < N; i++) {
+		int status = -1;
+
+		cr_assert_gt(wait(&status), 0);
+		cr_expect_eq(status, 0);
+	}
+	for (int i = 0; i < N; i++) {
+		cr_expect_geq(got[i], LEDGER_UID_FIRST);
+		cr_expect_lt(got[i], LEDGER_UID_FIRST + N);
+		for (int j = 0; j < i; j++)
+			cr_expect_neq(got[i], got[j]);
+	}
+}
+
+Test(ledger, damage_is_named_and_nothing_is_handed_out)
+{
+	static const char *const texts[] = {
+		"x /a\n",
+		"1 /a\n",
+		"1879048192\n",
+		"1879048192 relative\n",
+		"1879048193 /a\n1879048192 /b\n",
+		"1879048192 /a\n1879048192 /b\n",
+	};
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	auto_free char *path = path_join(tmp, "ledger/uid");
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct err err;
+		uint32_t n = 7;
+
+		cr_assert_eq(file_replace(path, texts[i], strlen(texts[i]), 0600, &err), 0);
+		cr_expect_eq(ledger_take(&host, "uid", "/new", &n, &err), -EBADMSG, "%s", texts[i]);
+		cr_expect_eq(n, 7);
+		cr_expect(strstr(err.msg, "is damaged after entry"), "%s", err.msg);
+		cr_expect_str_eq(err.hint, "destroy every set, then remove that file");
+	}
+}
+
+Test(ledger, an_owner_that_would_break_the_file_is_refused)
+{
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	struct err err;
+	uint32_t n = 7;
+
+	cr_expect_eq(ledger_take(&host, "uid", "relative", &n, &err), -EINVAL);
+	cr_expect_str_eq(err.msg, "'relative' cannot own a uid");
+	cr_expect_eq(ledger_take(&host, "uid", "/a\n1879048192 /b", &n, &err), -EINVAL);
+}
