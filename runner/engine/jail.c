@@ -1,0 +1,124 @@
+#include "jail.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+/* QEMU inherits its tap and userfaultfd; only KVM is opened by name. */
+static const struct node {
+	const char *path;
+	mode_t mode;
+	bool kvm_only;
+} nodes[] = {
+	{"/dev/null", 0666, false},    {"/dev/zero", 0666, false}, {"/dev/random", 0444, false},
+	{"/dev/urandom", 0444, false}, {"/dev/kvm", 0600, true},
+};
+
+static const struct {
+	__rlimit_resource_t what;
+	rlim_t limit;
+} limits[] = {
+	{RLIMIT_CORE, 0}, /* guest memory is plaintext */
+	{RLIMIT_NOFILE, 1024},
+	{RLIMIT_NPROC, 1024}, /* threads, too */
+	{RLIMIT_MSGQUEUE, 0},
+};
+
+static int make_node(const struct jail *jail, const struct node *n, dev_t dev)
+{
+	if (mknod(n->path, S_IFCHR | n->mode, dev) < 0 || chmod(n->path, n->mode) < 0)
+		return -errno;
+	if (n->kvm_only && chown(n->path, jail->uid, jail->gid) < 0)
+		return -errno;
+	return 0;
+}
+
+static int private_dev(const struct jail *jail)
+{
+	dev_t devs[ARRAY_SIZE(nodes)] = {0};
+
+	/* Looked up before the new file system hides them. */
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+		struct stat st;
+
+		if (nodes[i].kvm_only && !jail->kvm)
+			continue;
+		if (stat(nodes[i].path, &st) < 0)
+			return -errno;
+		devs[i] = st.st_rdev;
+	}
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("fcvm", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k") < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+		int r = devs[i] ? make_node(jail, &nodes[i], devs[i]) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	if (mount(NULL, "/dev", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC,
+		  NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+static int drop_identity(const struct jail *jail)
+{
+	/* Until the kernel says that there is no such capability. */
+	for (unsigned long cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
+		continue;
+	if (errno != EINVAL)
+		return -errno;
+	/* Not the C library's: in a child of a process with threads those wait for threads that
+	 * are not there. */
+	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
+	    syscall(SYS_setresgid, jail->gid, jail->gid, jail->gid) < 0 ||
+	    syscall(SYS_setresuid, jail->uid, jail->uid, jail->uid) < 0)
+		return -errno;
+	return 0;
+}
+
+static int drop_capabilities(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capset, &head, none) < 0)
+		return -errno;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int jail_enter(void *data)
+{
+	const struct jail *jail = data;
+	int r;
+
+	(void)umask(0077);
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		const struct rlimit l = {limits[i].limit, limits[i].limit};
+
+		/* A lower limit of ours stays; raising it is not the point. */
+		if (setrlimit(limits[i].what, &l) < 0 && errno != EPERM)
+			return -errno;
+	}
+	if (jail->as_root) {
+		if (jail->uid == 0)
+			return -EPERM;
+		r = private_dev(jail);
+		if (r == 0)
+			r = drop_identity(jail);
+		if (r < 0)
+			return r;
+	}
+	return drop_capabilities();
+}

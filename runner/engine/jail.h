@@ -1,0 +1,19 @@
+/* jail.h - what a VMM process gives up between fork and exec (decisions: a uid of its own, no
+ * privileges, no capabilities, a /dev with next to nothing in it). */
+#ifndef FCVM_ENGINE_JAIL_H
+#define FCVM_ENGINE_JAIL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct jail {
+	bool as_root; /* we are root: change uid, private mounts and /dev */
+	uid_t uid;
+	gid_t gid; /* the VMM's only group */
+	bool kvm;  /* /dev/kvm is in its /dev, owned by uid */
+};
+
+/* For proc_spec.prepare; data is a struct jail. Allocates nothing. */
+int jail_enter(void *data);
+
+#endif

@@ -1,0 +1,34 @@
+/* probe.h - facts about this machine that cost milliseconds to learn, remembered per boot in
+ * <data>/probe.json where that can be written. */
+#ifndef FCVM_ENGINE_PROBE_H
+#define FCVM_ENGINE_PROBE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "digest.h"
+#include "err.h"
+#include "host.h"
+
+/* Below this KVM is emulated, and TCG is as fast. */
+#define PROBE_KVM_FAST_MINSN_S 50.0
+
+struct probe_machine {
+	double kvm_minsn_s;  /* 0: KVM cannot be used */
+	char kvm_error[200]; /* why not, "" when it can */
+	uint64_t tsc_khz;
+};
+/* Never fails: a KVM that does not work is a fact like any other. */
+void probe_machine(const struct host *host, struct probe_machine *ret);
+
+struct probe_binary {
+	char version[64];
+	char sha256[DIGEST_HEX_SIZE];
+};
+int probe_binary(const struct host *host, const char *path, struct probe_binary *ret,
+		 struct err *err);
+
+/* The sentence for engine_caps.why, and whether KVM is the choice; pure. */
+bool probe_prefers_kvm(const struct probe_machine *m, char *ret_why, size_t size);
+
+#endif
