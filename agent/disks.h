@@ -1,0 +1,19 @@
+/* disks.h - virtio disks by serial; waits on the kernel's events, never by sleeping. */
+#ifndef FCVM_AGENT_DISKS_H
+#define FCVM_AGENT_DISKS_H
+
+#include <stdint.h>
+
+#include "err.h"
+#include "strv.h"
+
+/* Listens to the kernel's device events; before modules are loaded. */
+int disks_watch(int *ret_fd, struct err *err);
+/* Waits until `ready` says yes (1), looking again at every event; -ETIMEDOUT at the deadline. */
+int disks_wait(int watch_fd, int (*ready)(void *data), void *data, uint64_t deadline_ms);
+/* "/dev/vdX" of the disk with this serial, waited for; caller frees. */
+int disks_find(int watch_fd, const char *serial, uint64_t deadline_ms, char **ret, struct err *err);
+/* Serials that begin with prefix, sorted. */
+int disks_list(const char *prefix, struct strv *ret, struct err *err);
+
+#endif
