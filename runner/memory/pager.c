@@ -1,0 +1,207 @@
+#include "pager.h"
+
+#include <errno.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+#define BATCH 64
+
+void pager_init(struct pager *p, const struct pager_source *source, const struct regions *regions,
+		int uffd)
+{
+	p->uffd = uffd;
+	p->source = source;
+	p->regions = *regions;
+	zeromap_init(&p->removed, source->size);
+}
+
+void pager_free(struct pager *p)
+{
+	cleanup_close_p(&p->uffd);
+	zeromap_free(&p->removed);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* One writer: a load and a store are enough, and cheaper than a locked add. */
+static void bump(_Atomic uint64_t *p, uint64_t by)
+{
+	uint64_t now = atomic_load_explicit(p, memory_order_relaxed);
+
+	atomic_store_explicit(p, now + by, memory_order_relaxed);
+}
+
+/* O_NONBLOCK belongs to the description the VMM shares: it could clear it and eat the event we were
+ * woken for. RWF_NOWAIT is ours alone. */
+static ssize_t read_events(struct pager *p, struct uffd_msg *msgs)
+{
+	struct iovec iov = {.iov_base = msgs, .iov_len = BATCH * sizeof(*msgs)};
+
+	if (!p->plain_read) {
+		ssize_t n = preadv2(p->uffd, &iov, 1, -1, RWF_NOWAIT);
+
+		if (n >= 0 || errno != EOPNOTSUPP)
+			return n;
+		p->plain_read = true;
+	}
+	return read(p->uffd, msgs, iov.iov_len);
+}
+
+static int wake(struct pager *p, uint64_t page, struct err *err)
+{
+	struct uffdio_range range = {.start = page, .len = REGIONS_PAGE};
+
+	if (ioctl(p->uffd, UFFDIO_WAKE, &range) < 0 && errno != ESRCH)
+		return err_sys(err, "cannot wake the VM");
+	return 0;
+}
+
+/* The page was not put there by us; why decides whether that is fine. */
+static int settle(struct pager *p, uint64_t page, uint64_t offset, struct err *err)
+{
+	switch (errno) {
+	case EEXIST: /* another vCPU's fault on this page was answered first */
+		return wake(p, page, err);
+	case EAGAIN: /* a REMOVE waits to be read: the vCPU faults again, behind it in the queue */
+		bump(&p->stats.retried, 1);
+		(void)sched_yield();
+		return wake(p, page, err);
+	case ENOENT: /* unmapped meanwhile: the VMM's own doing */
+		return wake(p, page, err);
+	case ESRCH: /* the VMM is exiting */
+		return -ESRCH;
+	case EFAULT:
+		return err_set(err, ERR_FAILED, -EFAULT,
+			       "cannot read snapshot memory at byte %ju of %ju: was it truncated?",
+			       (uintmax_t)offset, (uintmax_t)p->source->size);
+	default:
+		return err_sys(err, "cannot give the VM its page at byte %ju", (uintmax_t)offset);
+	}
+}
+
+static int give_zero(struct pager *p, uint64_t page, uint64_t offset, struct err *err)
+{
+	struct uffdio_zeropage zero = {.range = {.start = page, .len = REGIONS_PAGE}};
+
+	if (ioctl(p->uffd, UFFDIO_ZEROPAGE, &zero) < 0)
+		return settle(p, page, offset, err);
+	bump(&p->stats.zero, 1);
+	return 0;
+}
+
+static int give_copy(struct pager *p, uint64_t page, uint64_t offset, struct err *err)
+{
+	struct uffdio_copy copy = {
+		.dst = page,
+		.src = (uintptr_t)p->source->map + offset,
+		.len = REGIONS_PAGE,
+	};
+
+	if (ioctl(p->uffd, UFFDIO_COPY, &copy) < 0)
+		return settle(p, page, offset, err);
+	bump(&p->stats.copied, 1);
+	return 0;
+}
+
+static int serve_fault(struct pager *p, const struct uffd_msg *msg, struct err *err)
+{
+	uint64_t page = 0, offset = 0;
+
+	if (msg->arg.pagefault.flags & ~(uint64_t)UFFD_PAGEFAULT_FLAG_WRITE)
+		return err_set(err, ERR_GUEST, -EPROTO,
+			       "the VM sent a fault of kind 0x%jx, expected a missing page",
+			       (uintmax_t)msg->arg.pagefault.flags);
+	if (!regions_find_page(&p->regions, msg->arg.pagefault.address, &page, &offset))
+		return err_set(err, ERR_GUEST, -ERANGE,
+			       "the VM sent a fault at 0x%jx, outside the memory it announced",
+			       (uintmax_t)msg->arg.pagefault.address);
+	bump(&p->stats.faults, 1);
+	if (zeromap_test(&p->source->zero, offset) || zeromap_test(&p->removed, offset))
+		return give_zero(p, page, offset, err);
+	return give_copy(p, page, offset, err);
+}
+
+static int note_removed(struct pager *p, const struct uffd_msg *msg, struct err *err)
+{
+	uint64_t start = msg->arg.remove.start, end = msg->arg.remove.end;
+	uint64_t seen = 0, offset = 0, len = 0;
+
+	for (size_t i = 0; i < p->regions.n; i++) {
+		if (!regions_clip(&p->regions, i, start, end, &offset, &len))
+			continue;
+		bump(&p->stats.removed, zeromap_mark(&p->removed, offset, len));
+		seen += len;
+	}
+	if (end < start || seen != end - start)
+		return err_set(err, ERR_GUEST, -ERANGE,
+			       "the VM removed 0x%jx to 0x%jx, outside the memory it announced",
+			       (uintmax_t)start, (uintmax_t)end);
+	return 0;
+}
+
+/* Everything but faults. A fork event puts a descriptor into *our* table, asked for or not. */
+static int note_event(struct pager *p, const struct uffd_msg *msg, struct err *err)
+{
+	if (msg->event == UFFD_EVENT_PAGEFAULT)
+		return 0;
+	if (msg->event == UFFD_EVENT_REMOVE)
+		return note_removed(p, msg, err);
+	if (msg->event == UFFD_EVENT_FORK)
+		(void)close((int)msg->arg.fork.ufd);
+	return err_set(err, ERR_GUEST, -EPROTO,
+		       "the VM sent event 0x%x, expected a page fault or a removal", msg->event);
+}
+
+/* Removals first: a fault may have been queued before the removal of its page, and is answered
+ * after it. A bad event does not keep the others of the batch from being seen. */
+static int note_events(struct pager *p, const struct uffd_msg *msgs, size_t n, struct err *err)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int r = note_event(p, &msgs[i], result < 0 ? NULL : err);
+
+		if (result == 0)
+			result = r;
+	}
+	return result;
+}
+
+int pager_serve(struct pager *p, struct err *err)
+{
+	struct uffd_msg msgs[BATCH];
+	ssize_t got = read_events(p, msgs);
+	uint64_t start = now_ns();
+
+	if (got < 0 && errno == EAGAIN)
+		return 0;
+	if (got < 0 && errno == EINTR)
+		return -EINTR;
+	if (got < 0)
+		return err_sys(err, "cannot read the VM's userfaultfd");
+	size_t n = (size_t)got / sizeof(msgs[0]);
+	int r = note_events(p, msgs, n, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		if (msgs[i].event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		r = serve_fault(p, &msgs[i], err);
+		if (r < 0)
+			return r;
+		hist_add(&p->stats.service, now_ns() - start);
+	}
+	return (int)n;
+}
