@@ -1,0 +1,51 @@
+/* diag.h - problems found in a spec: collected in any order, printed in file order.
+ *
+ * A diag keeps its own copy of the text for source lines and carets. Text from the file is hostile:
+ * control characters and broken UTF-8 never reach the output, long lines are cut. */
+#ifndef FCVM_SPECS_DIAG_H
+#define FCVM_SPECS_DIAG_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "fleet.h"
+
+#define DIAG_PRINT_MAX 100 /* problems printed; then "and N more" */
+
+enum diag_level { DIAG_ERROR, DIAG_WARNING };
+
+struct diag_problem { /* what is wrong where; hint may be NULL */
+	enum diag_level level;
+	struct place at;
+	const char *path; /* "fleets.web.count" */
+	const char *hint;
+};
+
+/* name is what messages call the file. The caller frees with diag_free(). */
+struct diag *diag_new(const char *name, const char *text, size_t len);
+void diag_free(struct diag *d);
+void diag_free_p(struct diag **d);
+#define auto_diag __attribute__((cleanup(diag_free_p)))
+
+__attribute__((format(printf, 3, 4))) void
+diag_add(struct diag *d, const struct diag_problem *problem, const char *fmt, ...);
+size_t diag_errors(const struct diag *d);
+/* Everything added so far, in file order, at most DIAG_PRINT_MAX. */
+void diag_print(struct diag *d, struct buf *out);
+/* One problem found later, straight to out; "PATH: SENTENCE" from fmt when problem->path is NULL.
+ */
+__attribute__((format(printf, 4, 0))) void diag_format(const struct diag *d,
+						       const struct diag_problem *problem,
+						       struct buf *out, const char *fmt,
+						       va_list ap);
+
+/* The source from that place to the end of the text; "" for places outside it. */
+const char *diag_source(const struct diag *d, struct place at);
+bool diag_line_has(const struct diag *d, uint32_t line, const char *needle);
+/* UTF-8 without control characters. */
+bool diag_is_clean(const char *text);
+/* Place of the byte at offset; for errors that only know that. */
+struct place diag_place(const struct diag *d, size_t offset);
+
+#endif

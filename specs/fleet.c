@@ -1,0 +1,194 @@
+#include "fleet.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "decode.h"
+#include "file.h"
+#include "json.h"
+#include "parse.h"
+#include "xalloc.h"
+
+static char *directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return xstrdup(".");
+	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+}
+
+/* From the tree to the struct; problems are in d->diag afterwards. */
+static void decode_all(struct decode *d, const struct strv *sets)
+{
+	set_apply(d, sets);
+	(void)decode_early(d, "name");
+	(void)decode_early(d, "vars");
+	(void)decode_early(d, "defaults");
+	defaults_merge(d);
+	d->at = d->root->at;
+	(void)decode_group(d, &fields_top, d->root, d->fleet);
+	check_spec(d);
+	check_clones(d);
+	set_check_used(d);
+	if (diag_errors(d->diag))
+		return;
+	link_spec(d);
+	check_volumes(d);
+}
+
+static void decode_text_of_file(struct decode *d, const char *text, size_t len,
+				const struct fleet_options *options)
+{
+	if (ytree_parse(d->tree, text, len, d->diag) < 0)
+		return;
+	d->root = d->tree->root;
+	if (d->root && d->root->kind == YNODE_MAP)
+		decode_all(d, options ? options->sets : NULL);
+	else if (!d->root || d->root->kind != YNODE_BAD) {
+		(void)path_push(&d->path, "spec");
+		(void)decode_fail_at(d, d->root ? d->root->at : (struct place){1, 1},
+				     "expected a map that begins with apiVersion: fcvm/v1");
+	}
+}
+
+/* name is what messages call the file, fleet->path and dir are what it is. */
+static int parse(struct fleet *fleet, const char *name, const char *text, size_t len,
+		 const struct fleet_options *options, struct buf *ret_problems, struct err *err)
+{
+	struct ytree tree = {0};
+	struct decode d = {.tree = &tree, .fleet = fleet};
+
+	fleet->diag = d.diag = diag_new(name, text, len);
+	decode_text_of_file(&d, text, len, options);
+	vars_free(&d.vars);
+	ytree_free(&tree);
+	diag_print(d.diag, ret_problems);
+	size_t n = diag_errors(d.diag);
+
+	if (n)
+		return err_set(err, ERR_SPEC, -EINVAL, "%zu problem%s in '%.400s'", n,
+			       n == 1 ? "" : "s", name);
+	return 0;
+}
+
+int fleet_parse(const char *path, const char *text, size_t len, const struct fleet_options *options,
+		struct fleet **ret, struct buf *ret_problems, struct err *err)
+{
+	auto_fleet struct fleet *fleet = xcalloc(1, sizeof(*fleet));
+
+	fleet->path = xstrdup(path);
+	fleet->dir = directory_of(path);
+	int r = parse(fleet, path, text, len, options, ret_problems, err);
+
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(fleet);
+	return 0;
+}
+
+int fleet_load(const char *path, const struct fleet_options *options, struct fleet **ret,
+	       struct buf *ret_problems, struct err *err)
+{
+	auto_fleet struct fleet *fleet = xcalloc(1, sizeof(*fleet));
+	/* One byte more than is allowed, so that the tree finds out and says it like the rest. */
+	auto_buf struct buf text = BUF_INIT(YAML_BYTES_MAX + 1);
+	int r = file_read(path, YAML_BYTES_MAX + 1, &text, err);
+
+	if (r < 0) {
+		if (err)
+			err->class = ERR_SPEC;
+		return r;
+	}
+	fleet->path = realpath(path, NULL);
+	if (!fleet->path)
+		return err_sys(err, "cannot resolve '%s'", path);
+	fleet->dir = directory_of(fleet->path);
+	r = parse(fleet, path, buf_str(&text), text.len, options, ret_problems, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(fleet);
+	return 0;
+}
+
+void fleet_problem(const struct fleet *fleet, struct place at, struct buf *out, const char *fmt,
+		   ...)
+{
+	struct diag_problem problem = {.at = at};
+	va_list ap;
+
+	va_start(ap, fmt);
+	diag_format(fleet->diag, &problem, out, fmt, ap);
+	va_end(ap);
+}
+
+static int refusal_by_place(const void *a, const void *b)
+{
+	const struct refusal *x = a, *y = b;
+
+	if (x->at.line != y->at.line)
+		return x->at.line < y->at.line ? -1 : 1;
+	if (x->at.col != y->at.col)
+		return x->at.col < y->at.col ? -1 : 1;
+	return strcmp(x->path, y->path);
+}
+
+int fleet_refuse_unavailable(const struct fleet *fleet, struct buf *ret_problems, struct err *err)
+{
+	size_t n = fleet->n_refusals;
+
+	if (n == 0)
+		return 0;
+	auto_free struct refusal *sorted = xreallocarray(NULL, n, sizeof(*sorted));
+
+	memcpy(sorted, fleet->refusals, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), refusal_by_place);
+	for (size_t i = 0; i < n && i < DIAG_PRINT_MAX; i++)
+		fleet_problem(fleet, sorted[i].at, ret_problems,
+			      "%s: not available in this version", sorted[i].path);
+	if (n > DIAG_PRINT_MAX)
+		buf_addf(ret_problems, "and %zu more\n", n - DIAG_PRINT_MAX);
+	return err_set(err, ERR_SPEC, -EOPNOTSUPP,
+		       "%zu field%s of '%.400s' %s not available in this version", n,
+		       n == 1 ? "" : "s", fleet->path, n == 1 ? "is" : "are");
+}
+
+int fleet_clone_name(const struct fleet_spec *f, uint32_t index, char **ret, struct err *err)
+{
+	struct template_values values = {.index = index, .fleet = f->name};
+	auto_free char *name = NULL;
+	int r = template_expand(f->name_compiled, &values, &name, err);
+
+	if (r < 0)
+		return err_wrap(err, "clone %u", index);
+	if (!parse_is_name(name))
+		return err_set(err, ERR_SPEC, -EINVAL,
+			       "clone %u would be called '%.100s'; expected a name of at most 63 "
+			       "of a-z, 0-9 and '-'",
+			       index, name);
+	*ret = TAKE_PTR(name);
+	return 0;
+}
+
+int fleet_clone_metadata(const struct fleet *fleet, const struct fleet_spec *f, uint32_t index,
+			 const char *clone_name, char **ret, struct err *err)
+{
+	struct template_values values = {.index = index, .fleet = f->name, .clone = clone_name};
+	auto_json struct json_object *o = json_object_new_object();
+
+	(void)fleet; /* variables are written out already */
+	for (size_t i = 0; i < f->metadata_keys.n; i++) {
+		auto_free char *text = NULL;
+		int r = template_expand(f->metadata_compiled[i], &values, &text, err);
+
+		if (r < 0)
+			return err_wrap(err, "key '%.100s' of clone %u", f->metadata_keys.v[i],
+					index);
+		json_add_str(o, f->metadata_keys.v[i], text);
+	}
+	*ret = json_line(o);
+	return 0;
+}

@@ -1,0 +1,192 @@
+/* fleet.h - the wanted state: what a fleet spec says, resolved, typed and checked.
+ *
+ * Every entry knows its place in the file. All strings are owned by struct fleet. Names, images,
+ * references, defaults and templates are resolved: a reader needs no YAML. Fields that no code
+ * executes yet are refused by fleet_refuse_unavailable() and have no member here. */
+#ifndef FCVM_SPECS_FLEET_H
+#define FCVM_SPECS_FLEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+#include "strv.h"
+
+struct place {
+	uint32_t line, col; /* 1-based; columns in code points; 0 = built in or defaulted */
+};
+
+struct kernel_spec {
+	char *name;
+	struct place at;
+	char *package; /* or path */
+	char *path;    /* absolute */
+	char *sha256;
+	struct strv args;
+};
+
+struct rootfs_spec {
+	char *name;
+	struct place at;
+	char *suite;
+	struct strv packages; /* user's, beyond ours */
+	char *path;
+	char *sha256;
+	uint64_t size_bytes;
+	struct place size_at;
+};
+
+struct image_spec { /* named in images:, or made for an inline source: name = the source text */
+	char *name;
+	struct place at;
+	char *source;
+	bool inlined;
+};
+
+struct hook_spec {
+	struct place at;
+	char *container; /* NULL = guest OS */
+	struct strv argv;
+	uint64_t timeout_ms; /* 30000 */
+};
+
+struct probe_spec {
+	struct place at; /* line 0: no healthcheck given */
+	char *http, *tcp;
+	struct strv exec;
+	bool none;
+	uint64_t interval_ms, start_interval_ms, timeout_ms, start_period_ms;
+	uint32_t retries;
+};
+
+struct container_spec {
+	char *name;
+	struct place at;
+	char *image_ref; /* as written: an image's name or a source */
+	const struct image_spec *image;
+	struct place image_at;
+	struct strv command, entrypoint; /* n 0 = image's */
+	struct strv environment;         /* K=V, sorted by key */
+	char *user, *workdir;            /* NULL = image's */
+	struct probe_spec health;
+};
+
+struct baseline_spec {
+	char *name;
+	struct place at;
+	char *kernel_ref, *rootfs_ref; /* as written */
+	const struct kernel_spec *kernel;
+	const struct rootfs_spec *rootfs;
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	char *engine;  /* "auto" | "qemu" | "firecracker" */
+	char *network; /* "auto" | "none" ... */
+	struct place cpus_at, memory_at, engine_at, network_at;
+	uint64_t ready_timeout_ms;
+	bool keep_running;
+	struct container_spec container;
+};
+
+enum snapshot_when { WHEN_BOOTED, WHEN_STARTED, WHEN_HEALTHY, WHEN_MANUAL };
+
+struct snapshot_spec {
+	char *name; /* "B@healthy" for the implicit one */
+	struct place at;
+	char *from_ref; /* as written */
+	const struct baseline_spec *from;
+	struct place from_at;
+	enum snapshot_when when;
+	struct place when_at;
+	struct hook_spec *prepare;
+	size_t n_prepare;
+	uint64_t settle_ms;
+	char *backend; /* "auto" | "uffd" | "file" */
+	struct place backend_at;
+	bool implicit;
+};
+
+struct fleet_spec {
+	char *name;
+	struct place at;
+	char *from_ref; /* as written: a snapshot or a baseline */
+	const struct snapshot_spec *from;
+	struct place from_at;
+	uint32_t count;
+	struct place count_at;
+	char *name_template; /* "web-{{index}}", variables written out */
+	struct template *name_compiled;
+	struct place name_at;
+	char *restart; /* "no" | "on-failure" | "always" */
+	struct place restart_at;
+	struct hook_spec *on_clone;
+	size_t n_on_clone;
+	struct probe_spec health;    /* .at.line 0 = the baseline's */
+	struct strv metadata_keys;   /* sorted */
+	struct strv metadata_values; /* same order; variables written out, templates not expanded */
+	struct template **metadata_compiled; /* same order */
+	struct place metadata_at;
+};
+
+struct policy_spec {
+	uint64_t memory_reserve_bytes;         /* 1 GiB */
+	double memory_overcommit;              /* 1.0 */
+	uint32_t build, boot, restore, health; /* parallelism 1 2 16 32 */
+};
+
+struct fleet {
+	char *path; /* real path of the first file */
+	char *dir;  /* its directory: relative sources start here */
+	char *name;
+	struct place name_at;
+	struct strv labels; /* K=V */
+	struct policy_spec policy;
+	char *engine; /* defaults.engine or "auto" */
+	struct kernel_spec *kernels;
+	size_t n_kernels;
+	struct rootfs_spec *rootfs;
+	size_t n_rootfs;
+	struct image_spec *images;
+	size_t n_images;
+	struct baseline_spec *baselines;
+	size_t n_baselines;
+	struct snapshot_spec *snapshots; /* implicit ones included */
+	size_t n_snapshots;
+	struct fleet_spec *fleets;
+	size_t n_fleets;
+	struct refusal *refusals; /* valid fields this version does not execute */
+	size_t n_refusals, cap_refusals;
+	struct diag *diag; /* source text, for errors found later; see diag.h */
+};
+
+struct fleet_options {
+	const struct strv *sets; /* "vars.tag=1.9", "fleets.web.count=5" */
+};
+
+/* Reads, decodes and checks. On spec problems returns -EINVAL with class ERR_SPEC; all problems
+ * (cap 100) are then in *ret_problems as ready-to-print text in file order, err->msg is their
+ * count. *ret is set only on success; *ret_problems then holds the warnings, usually none. */
+int fleet_load(const char *path, const struct fleet_options *options, struct fleet **ret,
+	       struct buf *ret_problems, struct err *err);
+/* Same from memory, path only for messages and relative names (tests, fuzzing). */
+int fleet_parse(const char *path, const char *text, size_t len, const struct fleet_options *options,
+		struct fleet **ret, struct buf *ret_problems, struct err *err);
+/* Plan time: fields that are valid but not executed by this version ("not available in this
+ * version"), in the same format. 0 when there is none. validate does not call it. */
+int fleet_refuse_unavailable(const struct fleet *fleet, struct buf *ret_problems, struct err *err);
+void fleet_free(struct fleet *fleet);
+void fleet_free_p(struct fleet **fleet);
+#define auto_fleet __attribute__((cleanup(fleet_free_p)))
+
+/* "FILE:L:C: error: PATH: SENTENCE", source line, caret: one problem found after loading. */
+void fleet_problem(const struct fleet *fleet, struct place at, struct buf *out, const char *fmt,
+		   ...) __attribute__((format(printf, 4, 5)));
+
+/* Clone names and metadata of index i, templates expanded; caller frees. The name is checked. */
+int fleet_clone_name(const struct fleet_spec *f, uint32_t index, char **ret, struct err *err);
+/* metadata.json text with keys in order. */
+int fleet_clone_metadata(const struct fleet *fleet, const struct fleet_spec *f, uint32_t index,
+			 const char *clone_name, char **ret, struct err *err);
+
+#endif
