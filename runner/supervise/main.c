@@ -1,0 +1,253 @@
+/* main.c - the supervisor's process: one VM, one loop, from the background to the last word in
+ * status.json. */
+#include "super.h"
+
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "ledger.h"
+#include "netns.h"
+#include "parse.h"
+#include "xalloc.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TERM_GRACE_MS 10000
+/* A supervisor nobody gives a VM to: whoever started it has died in between. */
+#define IDLE_MS 120000
+#define SCRATCH_MAX 2048u
+
+void super_save(struct super *s)
+{
+	/* A full disk must not end the VM; whoever asks over ctl.sock still hears the truth. */
+	(void)vmstate_save(&s->st, NULL);
+}
+
+void super_timer(struct super *s, struct loop_source *src, uint64_t ms, loop_fn fn)
+{
+	(void)loop_timer(s->loop, src, ms, 0, fn, s, NULL);
+}
+
+void super_progress(struct super *s, const char *text)
+{
+	if (s->launch_req)
+		ctl_progress(s->launch_req, text);
+}
+
+static void on_signal(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct super *s = src->data;
+	struct signalfd_siginfo info;
+
+	(void)loop;
+	(void)events;
+	if (read(src->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	s->stop_wanted = true;
+	stop_begin(s, ENDED_REQUESTED, TERM_GRACE_MS);
+}
+
+static void on_idle(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct super *s = src->data;
+	struct err err = {0};
+
+	(void)loop;
+	(void)events;
+	(void)err_set(&err, ERR_FAILED, -ETIMEDOUT, "nobody asked for a VM");
+	super_end(s, ENDED_CRASHED, &err);
+}
+
+static int take_signals(struct super *s, struct err *err)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(err, "cannot block signals");
+	(void)signal(SIGPIPE, SIG_IGN);
+	return loop_signals(s->loop, &s->signals, &set, on_signal, s, err);
+}
+
+/* The VMM's uid: never ours when we are root. */
+static int take_uid(struct super *s, struct err *err)
+{
+	uint32_t uid = s->host->uid;
+	int r = s->host->is_root ? ledger_take(s->host, "uid", s->spec->dir, &uid, err) : 0;
+
+	if (r < 0)
+		return r;
+	s->vm.uid = s->st.uid = uid;
+	return 0;
+}
+
+static int enter_network(struct super *s, struct err *err)
+{
+	struct err refused = {0};
+	int r = netns_enter(&s->vm.tap_fd, &refused);
+
+	/* No tap: VMs without a NIC still run here, others are refused by the engine. */
+	if (r >= 0 || r == -EACCES)
+		return 0;
+	if (err)
+		*err = refused;
+	return r;
+}
+
+static int set_up(struct super *s, struct err *err)
+{
+	auto_free char *sock = path_join(s->spec->dir, CTL_SOCK);
+	int r = take_uid(s, err);
+
+	if (r >= 0)
+		r = enter_network(s, err);
+	if (r >= 0)
+		r = proc_id_of(getpid(), &s->st.self, err);
+	if (r >= 0)
+		r = loop_new(&s->loop, err);
+	if (r >= 0)
+		r = take_signals(s, err);
+	if (r >= 0)
+		r = vmlogs_new(s->loop, s->spec->dir, &s->logs, err);
+	if (r >= 0)
+		r = vmstate_save(&s->st, err);
+	if (r >= 0)
+		r = ctl_new(s->loop, sock, verbs_handle, s, &s->ctl, err);
+	if (r < 0)
+		return r;
+	s->vm.loop = s->loop;
+	super_timer(s, &s->idle_timer, IDLE_MS, on_idle);
+	return 0;
+}
+
+static void super_free(struct super *s)
+{
+	ctl_free(s->ctl);
+	vmlogs_free(s->logs);
+	vmstate_free(&s->st);
+	bringup_spec_free(&s->launch);
+	free(s->vm.vm_dir);
+	cleanup_close_p(&s->vm.tap_fd);
+	loop_free_p(&s->loop);
+}
+
+static uint64_t boot_ms(const struct host *host)
+{
+	uint64_t ms = SUPER_BOOT_MS;
+
+#ifdef FCVM_TEST_HOOKS
+	const char *text = host->getenv("FCVM_TEST_BOOT_MS");
+
+	if (text)
+		(void)parse_u64(text, 1, SUPER_BOOT_MS, &ms, NULL);
+#else
+	(void)host;
+#endif
+	return ms;
+}
+
+static int super_init(struct super *s, const struct host *host,
+		      const struct supervise_options *options, struct err *err)
+{
+	const struct supervisor_spec *spec = &options->spec;
+
+	*s = (struct super){
+		.host = host,
+		.spec = spec,
+		.mem_conn = -1,
+		.uffd_listen = -1,
+		.boot_ms = boot_ms(host),
+		.vm = {.host = host,
+		       .tap_fd = -1,
+		       .console_fd = -1,
+		       .userfaultfd = -1,
+		       .pidfd = -1,
+		       .channel_fd = -1,
+		       .shim = options->shim},
+		.st = {.vm_id = spec->vm_id,
+		       .engine = spec->engine,
+		       .exit_code = -1,
+		       .created_at = host->unix_ms()},
+	};
+	s->st.path = path_join(spec->dir, SUPERVISE_STATUS);
+	s->vm.vm_dir = path_join(spec->dir, SUPER_VM_DIR);
+	s->engine = engine_by_name(spec->engine);
+	if (!s->engine)
+		return err_set(err, ERR_SPEC, -EINVAL, "unknown engine '%s'", spec->engine);
+	return set_up(s, err);
+}
+
+static void tell(int fd, const char *line)
+{
+	if (fd >= 0)
+		(void)io_write_full(fd, line, strlen(line), deadline_in(1000), NULL);
+}
+
+static int run(const struct host *host, const struct supervise_options *options, int ready_fd,
+	       struct err *err)
+{
+	struct super s;
+	char line[SCRATCH_MAX];
+	struct err local = {0};
+	int r = super_init(&s, host, options, err = err ? err : &local);
+
+	if (r < 0)
+		(void)snprintf(line, sizeof(line), "-%s\n", err->msg);
+	else
+		(void)snprintf(line, sizeof(line), "+%d\n", (int)getpid());
+	tell(ready_fd, line);
+	cleanup_close_p(&ready_fd);
+	if (r >= 0)
+		r = loop_run(s.loop, err);
+	super_save(&s);
+	super_free(&s);
+	return r;
+}
+
+/* Two supervisors of one directory would fight over its sockets and files. */
+static int lock_dir(const char *dir, int *ret_fd, struct err *err)
+{
+	auto_free char *path = path_join(dir, "supervisor.lock");
+	auto_buf struct buf holder = BUF_INIT(256);
+	int r = file_lock(path, false, 0, &holder, ret_fd, err);
+
+	if (r == -EWOULDBLOCK)
+		return err_set(err, ERR_BUSY, r, "'%s' has a supervisor already: %s", dir,
+			       buf_str(&holder));
+	return r;
+}
+
+int supervise_main(const struct host *host, const struct supervise_options *options,
+		   struct err *err)
+{
+	auto_close int lock = -1, ready_fd = options->ready_fd;
+	struct err local = {0};
+	char line[SCRATCH_MAX];
+	pid_t pid = 0;
+	int r = lock_dir(options->spec.dir, &lock, &local);
+
+	(void)umask(077);
+	if (r >= 0 && chdir(options->spec.dir) < 0)
+		r = err_sys(&local, "cannot enter '%s'", options->spec.dir);
+	if (r >= 0 && !options->spec.foreground)
+		pid = fork();
+	if (pid < 0)
+		r = err_sys(&local, "cannot go into the background");
+	/* The parent has nothing more to do: the child's word goes to whoever started us. */
+	if (r >= 0 && pid > 0)
+		return 0;
+	if (r >= 0)
+		return run(host, options, TAKE_FD(ready_fd), err);
+	(void)snprintf(line, sizeof(line), "-%s\n", local.msg);
+	tell(ready_fd, line);
+	if (err)
+		*err = local;
+	return r;
+}

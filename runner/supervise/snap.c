@@ -1,0 +1,389 @@
+/* snap.c - a snapshot of the running VM: hooks and freeze in the guest -> silence on the channel ->
+ * memory to disk while it still runs -> engine state, and disks while it is paused -> manifest.
+ * The VM goes on where asked to, else its memory and disk are the snapshot's from then on. */
+#include "super.h"
+
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "json.h"
+#include "proto.h"
+#include "storage.h"
+#include "tlv.h"
+#include "vmmanifest.h"
+#include "xalloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FREEZE_MS 60000 /* beyond hooks and settling: sync and freeze */
+#define QUIESCE_MS 15000
+#define SAVE_MS 120000
+#define VMSTATE_FILE "vmstate"
+
+struct snapping {
+	struct super *s;
+	struct ctl_request *req;
+	char *dir;
+	bool keep;
+	uint32_t gid;
+	struct vmmanifest_digests digests;
+	struct hostfacts host;
+	struct json_object *manifest;
+	struct err err; /* why it failed; the guest is being woken up */
+	bool quiesced, reaped;
+	bool has_workload;
+	struct loop_source timer;
+};
+
+static void snap_free(struct snapping *p)
+{
+	loop_remove(p->s->loop, &p->timer);
+	json_put_p(&p->manifest);
+	free(p->dir);
+	p->s->snap = NULL;
+	free(p);
+}
+
+static void answer(struct snapping *p)
+{
+	if (p->err.code < 0)
+		ctl_fail(p->req, &p->err);
+	else
+		ctl_reply(p->req, json_object_get(p->manifest));
+	snap_free(p);
+}
+
+void snap_abort(struct super *s, const struct err *why)
+{
+	if (!s->snap)
+		return;
+	if (s->snap->err.code >= 0)
+		s->snap->err = *why;
+	(void)err_wrap(&s->snap->err, "snapshot");
+	answer(s->snap);
+}
+
+/* --- the guest goes on ---------------------------------------------------------------------- */
+
+static void on_thawed(void *data, const struct agentlink_answer *a)
+{
+	struct snapping *p = data;
+	struct super *s = p->s;
+	struct err err = {0};
+
+	if (a->code == -ECANCELED)
+		return;
+	if (a->code < 0) {
+		(void)err_set(&err, ERR_GUEST, a->code, "the guest stays frozen: %s", a->text);
+		super_end(s, ENDED_CRASHED, &err);
+		return;
+	}
+	answer(p);
+}
+
+static void thaw(struct snapping *p)
+{
+	struct err err = {0};
+
+	if (agentlink_request(p->s->link, MSG_THAW, NULL, FREEZE_MS, on_thawed, p, &err) < 0)
+		super_end(p->s, ENDED_CRASHED, &err);
+}
+
+void snap_on_synced(struct super *s)
+{
+	if (s->snap) {
+		loop_remove(s->loop, &s->snap->timer);
+		thaw(s->snap);
+	}
+}
+
+static void on_no_answer(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct snapping *p = src->data;
+	struct err err = {0};
+
+	(void)loop;
+	(void)events;
+	(void)err_set(&err, ERR_GUEST, -ETIMEDOUT, "the guest does not answer around a snapshot");
+	super_end(p->s, ENDED_CRASHED, &err);
+}
+
+static void set_timer(struct snapping *p, uint64_t ms, loop_fn fn)
+{
+	(void)loop_timer(p->s->loop, &p->timer, ms, 0, fn, p, NULL);
+}
+
+static void wake_guest(struct snapping *p)
+{
+	struct err err = {0};
+
+	if (!p->quiesced) {
+		thaw(p);
+		return;
+	}
+	set_timer(p, QUIESCE_MS, on_no_answer);
+	if (vchan_sync(p->s->chan, true, &err) < 0)
+		super_end(p->s, ENDED_CRASHED, &err);
+}
+
+/* --- the snapshot's files ------------------------------------------------------------------- */
+
+/* Root's, readable by the clones' only group, and on disk. */
+static int seal(const struct snapping *p, const char *name, struct err *err)
+{
+	auto_free char *path = path_join(p->dir, name);
+	auto_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, "cannot open '%s'", path);
+	if (p->s->host->is_root && fchown(fd, 0, p->gid) < 0)
+		return err_sys(err, "cannot give '%s' to group %u", path, p->gid);
+	if (fchmod(fd, 0440) < 0)
+		return err_sys(err, "cannot protect '%s'", path);
+	if (fsync(fd) < 0)
+		return err_sys(err, "cannot write '%s'", path);
+	return 0;
+}
+
+/* The copy is made without following links either; what the VMM puts there between check and copy
+ * is its own file, and its own clones' loss. */
+static int copy_file(struct snapping *p, const char *name, struct err *err)
+{
+	auto_close int fd = -1;
+	auto_free char *from = vmdir_path(p->s, name), *to = path_join(p->dir, name);
+	struct clone_file_spec spec = {.from = from, .to = to, .mode = 0400};
+	int r = vmdir_open(p->s, name, &fd, err);
+
+	return r < 0 ? r : storage_clone_file(&spec, NULL, err);
+}
+
+/* The VMM is dead: nobody writes it any more, and nobody can put another in its place. */
+static int move_file(struct snapping *p, const char *name, struct err *err)
+{
+	auto_close int fd = -1;
+	auto_free char *from = vmdir_path(p->s, name), *to = path_join(p->dir, name);
+	int r = vmdir_open(p->s, name, &fd, err);
+
+	if (r < 0)
+		return r;
+	if (rename(from, to) < 0)
+		return err_sys(err, "cannot move '%s' to '%s'", from, to);
+	return 0;
+}
+
+typedef int (*file_fn)(struct snapping *p, const char *name, struct err *err);
+
+static int each_file(struct snapping *p, file_fn fn, struct err *err)
+{
+	const struct vm_config *c = &p->s->launch.config;
+	int r = fn(p, VM_MEMORY, err);
+
+	for (size_t i = 0; i < c->n_disks && r >= 0; i++)
+		if (!c->disks[i].read_only)
+			r = fn(p, c->disks[i].path, err);
+	return r;
+}
+
+static int seal_file(struct snapping *p, const char *name, struct err *err)
+{
+	return seal(p, name, err);
+}
+
+static int copy_in_pause(void *data, struct err *err)
+{
+	return each_file(data, copy_file, err);
+}
+
+/* --- taking it ------------------------------------------------------------------------------ */
+
+/* Most of the memory reaches the disk before the pause, not in it. */
+static int flush_memory(struct super *s, struct err *err)
+{
+	auto_close int fd = -1;
+	int r = vmdir_open(s, VM_MEMORY, &fd, err);
+
+	if (r >= 0 && fsync(fd) < 0)
+		r = err_sys(err, "cannot write the VM's memory to disk");
+	return r;
+}
+
+static int save(struct snapping *p, uint64_t *ret_pause_ms, struct err *err)
+{
+	auto_free char *state = path_join(p->dir, VMSTATE_FILE);
+	struct vm_snapshot to = {
+		.state_path = state,
+		.between = p->keep ? copy_in_pause : NULL,
+		.data = p,
+		.resume = p->keep,
+	};
+	uint64_t start = now_ms();
+	int r = p->s->engine->snapshot(&p->s->vm, &to, deadline_in(SAVE_MS), err);
+
+	*ret_pause_ms = now_ms() - start;
+	return r;
+}
+
+static int write_manifest(struct snapping *p, uint64_t pause_ms, struct err *err)
+{
+	struct super *s = p->s;
+	auto_free char *path = path_join(p->dir, VMMANIFEST_FILE);
+	struct vmmanifest_facts facts = {
+		.config = &s->launch.config,
+		.workload = p->has_workload ? &s->launch.workload : NULL,
+		.caps = &s->caps,
+		.engine = s->engine->name,
+		.host = &p->host,
+		.created_at = s->host->unix_ms(),
+		.pause_ms = pause_ms,
+		.dir = p->dir,
+	};
+	int r = vmmanifest_make(&facts, &p->digests, &p->manifest, err);
+
+	if (r >= 0)
+		r = json_save(path, p->manifest, err);
+	return r;
+}
+
+static int take(struct snapping *p, struct err *err)
+{
+	uint64_t pause_ms = 0;
+	int r = flush_memory(p->s, err);
+
+	if (r >= 0)
+		r = save(p, &pause_ms, err);
+	if (r < 0)
+		return r;
+	if (!p->keep) {
+		p->reaped = true;
+		super_take_down(p->s);
+		r = each_file(p, move_file, err);
+	}
+	if (r >= 0)
+		r = each_file(p, seal_file, err);
+	if (r >= 0)
+		r = seal(p, VMSTATE_FILE, err);
+	if (r >= 0)
+		r = write_manifest(p, pause_ms, err);
+	return r < 0 ? r : seal(p, VMMANIFEST_FILE, err);
+}
+
+static void on_silence(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct snapping *p = src->data;
+	struct super *s = p->s;
+
+	(void)loop;
+	(void)events;
+	(void)take(p, &p->err);
+	if (!p->reaped) {
+		wake_guest(p);
+		return;
+	}
+	/* The VM is gone either way; the answer comes first, so that a failure has its reason. */
+	answer(p);
+	super_end(s, ENDED_REAPED, NULL);
+}
+
+void snap_on_quiesced(struct super *s)
+{
+	/* From the loop's top: the channel that is calling may not outlive what follows. */
+	if (s->snap) {
+		s->snap->quiesced = true;
+		set_timer(s->snap, 0, on_silence);
+	}
+}
+
+static void on_prepared(void *data, const struct agentlink_answer *a)
+{
+	struct snapping *p = data;
+	struct super *s = p->s;
+
+	if (a->code == -ECANCELED)
+		return;
+	if (a->code < 0) {
+		(void)err_set(&p->err, ERR_GUEST, a->code, "prepare: %s", a->text);
+		wake_guest(p);
+		return;
+	}
+	ctl_progress(p->req, "the guest is frozen");
+	set_timer(p, QUIESCE_MS, on_no_answer);
+	if (vchan_quiesce(s->chan, &p->err) < 0)
+		super_end(s, ENDED_CRASHED, &p->err);
+}
+
+/* --- begin ---------------------------------------------------------------------------------- */
+
+static int may_begin(const struct super *s, struct err *err)
+{
+	if (s->launch.restore)
+		return err_set(err, ERR_SPEC, -EOPNOTSUPP,
+			       "a clone cannot be snapshotted in this version: snapshot its "
+			       "baseline");
+	if (!s->resumed || s->launching || s->stopping)
+		return err_set(err, ERR_FAILED, -EAGAIN, "cannot snapshot a VM that is %s",
+			       vmstate_run_name(s->st.run));
+	if (s->snap)
+		return err_set(err, ERR_FAILED, -EBUSY, "a snapshot is under way");
+	return 0;
+}
+
+static int send_prepare(struct snapping *p, const struct hook *hooks, size_t n, uint64_t settle_ms,
+			struct err *err)
+{
+	auto_buf struct buf body = BUF_INIT(AGENTMSG_MAX);
+	uint64_t ms = FREEZE_MS + settle_ms;
+
+	for (size_t i = 0; i < n; i++)
+		ms += hooks[i].timeout_ms;
+	agentmsg_hooks(&body, hooks, n);
+	tlv_put_u64(&body, TAG_SETTLE_MS, settle_ms);
+	return agentlink_request(p->s->link, MSG_PREPARE, &body, ms, on_prepared, p, err);
+}
+
+static int gather(struct snapping *p, struct json_object *args, struct err *err)
+{
+	struct json_object *arr = NULL;
+	struct hook *hooks = NULL;
+	const char *dir = NULL;
+	size_t n = 0;
+	int r = json_get_str(args, "dir", &dir, err);
+
+	if (r >= 0 && json_object_object_get_ex(args, "prepare", &arr))
+		r = hooks_from_json(arr, &hooks, &n, err);
+	if (r < 0)
+		return r;
+	p->dir = xstrdup(dir);
+	p->keep = json_opt_bool(args, "keep_running", false);
+	p->gid = (uint32_t)json_opt_u64(args, "gid", 0);
+	p->has_workload = p->s->launch.has_workload && p->s->container_started;
+	r = hostfacts_read(&p->host, err);
+	if (r >= 0)
+		r = vmmanifest_digest(&p->s->launch.config, &p->digests, err);
+	if (r >= 0)
+		r = send_prepare(p, hooks, n, json_opt_u64(args, "settle_ms", 0), err);
+	hooks_free(hooks, n);
+	return r;
+}
+
+int snap_begin(struct super *s, struct ctl_request *req, struct json_object *args, struct err *err)
+{
+	struct snapping *p = NULL;
+	int r = may_begin(s, err);
+
+	if (r < 0)
+		return err_wrap(err, "snapshot");
+	p = xcalloc(1, sizeof(*p));
+	p->s = s;
+	p->req = req;
+	r = gather(p, args, err);
+	if (r < 0) {
+		snap_free(p);
+		return err_wrap(err, "snapshot");
+	}
+	s->snap = p;
+	return 0;
+}

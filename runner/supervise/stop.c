@@ -1,0 +1,58 @@
+#include "super.h"
+
+#include "cleanup.h"
+#include "proto.h"
+#include "tlv.h"
+
+/* After its grace the guest gets this long to write its disks and switch off. */
+#define POWEROFF_MS 2000
+
+static void on_late(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct super *s = src->data;
+
+	(void)loop;
+	(void)events;
+	super_end(s, s->stop_as, NULL);
+}
+
+/* Refused, lost or never answered: the timer has the last word. */
+static void on_answer(void *data, const struct agentlink_answer *answer)
+{
+	(void)data;
+	(void)answer;
+}
+
+static bool ask_guest(struct super *s, uint64_t grace_ms)
+{
+	auto_buf struct buf body = BUF_INIT(64);
+
+	if (!s->link || !s->hello_done)
+		return false;
+	tlv_put_u64(&body, TAG_GRACE_MS, grace_ms);
+	return agentlink_request(s->link, MSG_SHUTDOWN, &body, grace_ms + POWEROFF_MS, on_answer, s,
+				 NULL) >= 0;
+}
+
+void stop_begin(struct super *s, enum vm_ended ended, uint64_t grace_ms)
+{
+	if (!s->stopping)
+		s->stop_as = ended;
+	/* Whoever asks for more haste gets it; the guest is asked once. */
+	if (grace_ms == 0 || !s->up || (!s->stopping && !ask_guest(s, grace_ms))) {
+		super_end(s, s->stop_as, NULL);
+		return;
+	}
+	s->stopping = true;
+	super_timer(s, &s->stop_timer, grace_ms + POWEROFF_MS, on_late);
+}
+
+void stop_request(struct super *s, struct ctl_request *req, uint64_t grace_ms)
+{
+	s->stop_wanted = true;
+	/* The answer is for one of them; for all, the end of this process is what counts. */
+	if (s->stop_req)
+		ctl_reply(s->stop_req, NULL);
+	s->stop_req = req;
+	stop_begin(s, ENDED_REQUESTED, grace_ms);
+}
