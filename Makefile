@@ -90,7 +90,7 @@ FOLDER_LIBS := $(foreach f,$(FOLDERS),$(B)/lib/$(f).a)
 
 # --- products ----------------------------------------------------------------------------------
 .PHONY: all
-all: $(FOLDER_LIBS) ## build fcvm (agent and shim are embedded in it)
+all: $(B)/fcvm $(B)/fc-agent $(B)/libfcvm-uffd.so ## build fcvm (agent and shim are embedded in it)
 
 $(B)/obj/runner/%.o: runner/%.c | $(B)/.deps
 	@mkdir -p $(@D)

@@ -1,0 +1,284 @@
+#include "commands.h"
+
+#include "cleanup.h"
+#include "engine.h"
+#include "file.h"
+#include "json.h"
+#include "memserver.h"
+#include "parse.h"
+#include "storage.h"
+#include "xalloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FREE_WANTED (4ull << 30) /* one kernel, one root, one image, a few VMs */
+
+struct finding {
+	bool ok;
+	struct buf value; /* what was found */
+	struct buf hint;  /* the way out when not ok */
+};
+
+static void finding_free(struct finding *f)
+{
+	buf_free(&f->value);
+	buf_free(&f->hint);
+}
+#define auto_finding __attribute__((cleanup(finding_free)))
+
+struct examined {
+	const struct host *host;
+	struct engine_caps qemu;
+	struct err qemu_err; /* code 0: qemu has the answers */
+	char *dir;           /* the data directory, or the nearest one above it that exists */
+};
+
+struct check {
+	const char *name;
+	bool required; /* without it nothing runs: exit 4 */
+	void (*look)(const struct examined *e, const char *name, struct finding *f);
+};
+
+static void check_qemu(const struct examined *e, const char *name, struct finding *f)
+{
+	(void)name;
+	f->ok = !e->qemu_err.code;
+	if (f->ok) {
+		buf_addf(&f->value, "%s, %s", e->qemu.version, e->qemu.binary);
+		return;
+	}
+	buf_add_str(&f->value, e->qemu_err.msg);
+	buf_add_str(&f->hint, e->qemu_err.hint[0]
+				      ? e->qemu_err.hint
+				      : "apt install qemu-system-x86, or set FCVM_QEMU");
+}
+
+static void check_kvm(const struct examined *e, const char *name, struct finding *f)
+{
+	(void)name;
+	if (e->qemu_err.code) {
+		buf_add_str(&f->value, "not measured: no qemu");
+		buf_add_str(&f->hint, "install qemu first");
+		return;
+	}
+	f->ok = e->qemu.accel == VM_ACCEL_KVM;
+	buf_add_str(&f->value, e->qemu.why);
+	if (!f->ok)
+		buf_add_str(&f->hint, "tcg is used instead: development and trusted guests only");
+}
+
+static void check_uffd(const struct examined *e, const char *name, struct finding *f)
+{
+	char why[256] = "";
+
+	(void)e;
+	(void)name;
+	f->ok = memserver_uffd_permitted(why, sizeof(why));
+	buf_add_str(&f->value, f->ok ? "permitted" : why);
+	if (!f->ok)
+		buf_add_str(&f->hint, "snapshots use 'backend: file' instead");
+}
+
+static void check_reflink(const struct examined *e, const char *name, struct finding *f)
+{
+	(void)name;
+	f->ok = storage_can_reflink(e->dir);
+	buf_addf(&f->value, "%s by %s", f->ok ? "offered" : "not offered", e->dir);
+	if (!f->ok)
+		buf_add_str(&f->hint, "put the data directory on btrfs or xfs to clone disks "
+				      "without copying");
+}
+
+static void check_tun(const struct examined *e, const char *name, struct finding *f)
+{
+	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	(void)e;
+	(void)name;
+	f->ok = fd >= 0;
+	buf_add_str(&f->value, f->ok ? "/dev/net/tun opens" : strerror(errno));
+	if (!f->ok)
+		buf_add_str(&f->hint, "modprobe tun; without it virtual machines have no network "
+				      "card");
+}
+
+static bool find_tool(const struct host *host, const char *name, struct buf *ret_path)
+{
+	const char *path = host->getenv("PATH");
+
+	for (const char *at = path ? path : "/usr/sbin:/usr/bin:/sbin:/bin"; *at;) {
+		size_t len = strcspn(at, ":");
+		buf_reset(ret_path);
+		buf_add(ret_path, at, len);
+		buf_addf(ret_path, "/%s", name);
+		if (len && access(buf_str(ret_path), X_OK) == 0)
+			return true;
+		at += len + (at[len] == ':');
+	}
+	return false;
+}
+
+static void check_tool(const struct examined *e, const char *name, struct finding *f)
+{
+	f->ok = find_tool(e->host, name, &f->value);
+	if (f->ok)
+		return;
+	buf_reset(&f->value);
+	buf_add_str(&f->value, "not found");
+	/* The one tool whose package has another name. */
+	buf_addf(&f->hint, "apt install %s",
+		 strcmp(name, "mksquashfs") != 0 ? name : "squashfs-tools");
+}
+
+/* The mount point in a mountinfo line of type cgroup2: field 5. */
+static bool cgroup2_line(const char *line, size_t len, struct buf *ret)
+{
+	auto_buf struct buf copy = BUF_INIT(8192);
+	auto_strv struct strv words = {0};
+
+	buf_add(&copy, line, len);
+	if (!strstr(buf_str(&copy), " - cgroup2 ") || parse_words(buf_str(&copy), &words, NULL) < 0)
+		return false;
+	if (words.n < 5)
+		return false;
+	buf_add_str(ret, words.v[4]);
+	return true;
+}
+
+static void check_cgroup(const struct examined *e, const char *name, struct finding *f)
+{
+	auto_buf struct buf text = BUF_INIT(4u << 20);
+
+	(void)e;
+	(void)name;
+	(void)file_read("/proc/self/mountinfo", text.max, &text, NULL);
+	for (const char *at = buf_str(&text); *at && !f->ok;) {
+		size_t len = strcspn(at, "\n");
+		f->ok = cgroup2_line(at, len, &f->value);
+		at += len + (at[len] == '\n');
+	}
+	if (f->ok)
+		return;
+	buf_add_str(&f->value, "not mounted");
+	buf_add_str(&f->hint,
+		    "mount -t cgroup2 none /sys/fs/cgroup; without it limits do not apply");
+}
+
+static void check_disk(const struct examined *e, const char *name, struct finding *f)
+{
+	char free_text[32], wanted[32];
+	struct err err = {0};
+	uint64_t bytes = 0;
+
+	(void)name;
+	if (storage_free_bytes(e->dir, &bytes, &err) < 0) {
+		buf_add_str(&f->value, err.msg);
+		buf_add_str(&f->hint, "choose another place with --data-dir");
+		return;
+	}
+	f->ok = bytes >= FREE_WANTED;
+	buf_addf(&f->value, "%s free in %s", format_size(bytes, free_text, sizeof(free_text)),
+		 e->dir);
+	if (!f->ok)
+		buf_addf(&f->hint, "free some, or choose another place with --data-dir: %s wanted",
+			 format_size(FREE_WANTED, wanted, sizeof(wanted)));
+}
+
+static const struct check checks[] = {
+	{"qemu", true, check_qemu},         {"kvm", false, check_kvm},
+	{"userfaultfd", false, check_uffd}, {"reflink", false, check_reflink},
+	{"tun", false, check_tun},          {"mmdebstrap", true, check_tool},
+	{"skopeo", true, check_tool},       {"mksquashfs", true, check_tool},
+	{"cgroup2", false, check_cgroup},   {"disk", true, check_disk},
+};
+
+/* The directory itself may not exist before the first apply: looking must not make it. */
+static char *nearest_existing(const char *dir)
+{
+	char *path = xstrdup(dir);
+
+	while (!file_exists(path) && strrchr(path, '/') != path)
+		*strrchr(path, '/') = '\0';
+	if (!file_exists(path))
+		path[1] = '\0';
+	return path;
+}
+
+static void add_text(const struct check *c, const struct finding *f, struct buf *out)
+{
+	buf_addf(out, "%-5s %-12s %s\n",
+		 f->ok         ? "ok"
+		 : c->required ? "FAIL"
+			       : "note",
+		 c->name, buf_str(&f->value));
+	if (f->hint.len)
+		buf_addf(out, "%18s hint: %s\n", "", f->hint.data);
+}
+
+static void add_json(const struct check *c, const struct finding *f, struct json_object *arr)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_str(o, "check", c->name);
+	json_add_bool(o, "ok", f->ok);
+	json_add_str(o, "value", buf_str(&f->value));
+	json_add_str(o, "hint", f->hint.len ? f->hint.data : NULL);
+	json_object_array_add(arr, o);
+}
+
+/* Both forms in one go; the number of required checks that failed. */
+static size_t examine(const struct examined *e, struct buf *text, struct json_object *arr)
+{
+	size_t failed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		auto_finding struct finding f = {false, BUF_INIT(2048), BUF_INIT(2048)};
+
+		checks[i].look(e, checks[i].name, &f);
+		add_text(&checks[i], &f, text);
+		add_json(&checks[i], &f, arr);
+		failed += checks[i].required && !f.ok;
+	}
+	return failed;
+}
+
+int cmd_doctor(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
+{
+	bool json = false, help = false;
+	const struct opt opts[] = {
+		{.name = "json",
+		 .kind = OPT_FLAG,
+		 .value = &json,
+		 .doc = "one array of {check, ok, value, hint}"},
+	};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 0};
+	auto_buf struct buf out = BUF_INIT(SIZE_MAX);
+	auto_json struct json_object *arr = json_object_new_array();
+	auto_strv struct strv args = {0};
+	struct examined e = {.host = ctx->host};
+	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
+
+	(void)ret_exit;
+	if (r < 0 || help)
+		return r;
+	(void)engine_by_name("qemu")->probe(ctx->host, &e.qemu, &e.qemu_err);
+	auto_free char *dir = nearest_existing(ctx->host->data_dir);
+	e.dir = dir;
+	size_t failed = examine(&e, &out, arr);
+	if (json) {
+		auto_free char *line = json_line(arr);
+		buf_reset(&out);
+		buf_addf(&out, "%s\n", line);
+	}
+	r = command_print(&out, err);
+	if (r >= 0 && failed)
+		return err_set(err, ERR_HOST, -ENOTSUP,
+			       "%zu of %zu checks failed: this host cannot run virtual machines",
+			       failed, ARRAY_SIZE(checks));
+	return r;
+}

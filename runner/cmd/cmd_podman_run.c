@@ -1,0 +1,179 @@
+#include "commands.h"
+
+#include "cleanup.h"
+#include "digest.h"
+#include "foreground.h"
+#include "imperative.h"
+#include "io.h"
+#include "json.h"
+#include "loop_options.h"
+#include "parse.h"
+#include "xalloc.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXIT_OURS 125
+
+struct podman_flags {
+	const char *name, *memory, *engine;
+	uint64_t cpus;
+	struct strv env;
+	bool remove;
+};
+
+/* "512m" as podman writes it is "512MiB" here; everything else goes to the spec's own parser. */
+static char *size_text(const char *s)
+{
+	size_t digits = strspn(s, "0123456789");
+	const char *unit = s + digits;
+
+	if (digits == 0 || strlen(unit) != 1 || !strchr("kKmMgG", *unit))
+		return xstrdup(s);
+	return xasprintf("%.*s%ciB", (int)digits, s,
+			 *unit == 'k'   ? 'K'
+			 : *unit == 'm' ? 'M'
+			 : *unit == 'g' ? 'G'
+					: *unit);
+}
+
+/* K=V, or K alone: ours, as podman does it. */
+static struct json_object *environment(const struct host *host, const struct strv *env)
+{
+	struct json_object *o = json_object_new_object();
+
+	for (size_t i = 0; i < env->n; i++) {
+		const char *eq = strchr(env->v[i], '=');
+		auto_free char *key = xstrndup(env->v[i], eq ? (size_t)(eq - env->v[i]) : SIZE_MAX);
+		const char *value = eq ? eq + 1 : host->getenv(key);
+
+		if (value)
+			json_add_str(o, key, value);
+	}
+	return o;
+}
+
+/* The spec somebody would have written for this command; JSON is YAML. */
+static char *spec_text(const struct host *host, const struct podman_flags *f, const char *name,
+		       const struct strv *args)
+{
+	auto_json struct json_object *o = json_object_new_object();
+	struct json_object *baselines = json_object_new_object();
+	struct json_object *b = json_object_new_object();
+	auto_free char *memory = f->memory ? size_text(f->memory) : NULL;
+
+	json_add_str(b, "image", args->v[0]);
+	json_add_bool(b, "keep_running", true);
+	if (memory)
+		json_add_str(b, "memory", memory);
+	if (f->cpus)
+		json_add_u64(b, "cpus", f->cpus);
+	if (f->env.n)
+		json_add(b, "environment", environment(host, &f->env));
+	if (args->n > 1) {
+		struct json_object *command = json_object_new_array();
+
+		for (size_t i = 1; i < args->n; i++)
+			json_object_array_add(command, json_object_new_string(args->v[i]));
+		json_add(b, "command", command);
+	}
+	json_add(baselines, name, b);
+	json_add_str(o, "apiVersion", "fcvm/v1");
+	json_add_str(o, "name", "default");
+	json_add(o, "baselines", baselines);
+	return json_line(o);
+}
+
+static int make_fleet(const struct host *host, const struct podman_flags *f, const char *name,
+		      const struct strv *args, struct fleet **ret, struct err *err)
+{
+	auto_free char *text = spec_text(host, f, name, args);
+	auto_free char *cwd = getcwd(NULL, 0);
+	const struct strv no_sets = {0};
+	const struct fleet_options options = {.sets = &no_sets};
+	auto_buf struct buf problems = BUF_INIT(SIZE_MAX);
+
+	if (!cwd)
+		return err_sys(err, "cannot tell the current directory");
+	/* Relative sources start where the user stands. */
+	auto_free char *path = xasprintf("%s/podman run", cwd);
+	int r = fleet_parse(path, text, strlen(text), &options, ret, &problems, err);
+	if (r >= 0 && (r = fleet_refuse_unavailable(*ret, &problems, err)) < 0)
+		fleet_free_p(ret);
+	if (problems.len)
+		(void)io_write_full(STDERR_FILENO, problems.data, problems.len, 0, NULL);
+	return r;
+}
+
+static int run_vm(struct command_ctx *ctx, const struct podman_flags *f, const char *name,
+		  const struct fleet *fleet, int *ret_exit, struct err *err)
+{
+	struct reconcile_options options;
+	auto_free char *dir = NULL;
+	int code = 0;
+
+	foreground_block_signals();
+	loop_options_init(ctx, &options);
+	options.engine = f->engine;
+	options.no_wait = true;
+	/* The container's output is the answer; a table that is redrawn would garble it. */
+	options.terminal = false;
+	int r = imperative_boot(ctx->host, fleet, &options, &dir, err);
+	if (r < 0) {
+		*ret_exit = err->class == ERR_FAILED || err->class == ERR_GUEST ? EXIT_OURS : 0;
+		return r;
+	}
+	r = foreground_wait(ctx->host, dir, true, &code, err);
+	if (f->remove) {
+		int removed =
+			imperative_remove(ctx->host, RESOURCE_BASELINE, name, r < 0 ? NULL : err);
+		r = r < 0 ? r : removed;
+	}
+	*ret_exit = r < 0 ? EXIT_OURS : code;
+	return r;
+}
+
+static int run(struct command_ctx *ctx, const struct podman_flags *f, const struct strv *args,
+	       int *ret_exit, struct err *err)
+{
+	auto_fleet struct fleet *fleet = NULL;
+	char uuid[37];
+
+	io_uuid(uuid);
+	auto_free char *name = f->name ? xstrdup(f->name) : xasprintf("vm-%.6s", uuid);
+	if (!parse_is_name(name))
+		return err_set(err, ERR_SPEC, -EINVAL,
+			       "--name: expected letters a-z, digits and '-', got '%s'", name);
+	int r = make_fleet(ctx->host, f, name, args, &fleet, err);
+	return r < 0 ? r : run_vm(ctx, f, name, fleet, ret_exit, err);
+}
+
+int cmd_podman_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
+{
+	struct podman_flags f = {0};
+	auto_strv struct strv args = {0};
+	const struct opt opts[] = {
+		{0, "name", OPT_STR, &f.name, "NAME", "name of the VM (default: made up)", NULL, 0,
+		 0},
+		{'m', "memory", OPT_STR, &f.memory, "SIZE", "memory of the VM, e.g. 512MiB or 512m",
+		 NULL, 0, 0},
+		{0, "cpus", OPT_U64, &f.cpus, "N", "virtual CPUs", NULL, 1, 32},
+		{'e', "env", OPT_STRV, &f.env, "K=V", "environment of the container; repeatable",
+		 NULL, 0, 0},
+		{0, "rm", OPT_FLAG, &f.remove, NULL, "remove the VM and its logs when it has ended",
+		 NULL, 0, 0},
+		{0, "engine", OPT_CHOICE, &f.engine, "ENGINE", "auto, qemu or firecracker",
+		 "auto|qemu|firecracker", 0, 0},
+	};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .stop_at_positional = true,
+					 .min_args = 1, .max_args = SIZE_MAX};
+	bool help = false;
+	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
+
+	if (r >= 0 && !help)
+		r = run(ctx, &f, &args, ret_exit, err);
+	strv_free(&f.env);
+	return r;
+}

@@ -1,0 +1,173 @@
+#include "admission.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "parse.h"
+#include "xalloc.h"
+
+#define MEMINFO_MAX 16384u
+
+static const struct baseline_spec *baseline_of(const struct node *n)
+{
+	const struct fleet_spec *f = n->spec;
+
+	return n->kind == RESOURCE_CLONE ? f->from->from : n->spec;
+}
+
+static bool is_vm(const struct node *n)
+{
+	return n->spec && (n->kind == RESOURCE_CLONE || n->kind == RESOURCE_BASELINE);
+}
+
+/* What a VM that runs may still take. */
+static uint64_t may_grow(uint64_t memory, uint64_t used)
+{
+	return used < memory ? memory - used : 0;
+}
+
+static void add_started(struct admission *a, const struct node *n)
+{
+	const struct baseline_spec *b = baseline_of(n);
+
+	a->vms++;
+	a->memory_bytes += b->memory_bytes + ADMISSION_OVERHEAD;
+	/* Its memory is a file; the snapshot takes that very file over, or a copy of it. */
+	if (n->kind == RESOURCE_BASELINE)
+		a->disk_bytes += b->memory_bytes * (b->keep_running ? 2 : 1);
+}
+
+struct admission admission_need(const struct graph *g, const struct seen *seen,
+				const struct plan *plan,
+				uint64_t (*used)(struct json_object *record))
+{
+	auto_free bool *started = xcalloc(g->n + 1, sizeof(*started));
+	struct admission a = {0};
+
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->steps[i].verb == VERB_CREATE)
+			started[plan->steps[i].node] = true;
+	for (size_t i = 0; i < g->n; i++) {
+		const struct node *n = &g->nodes[i];
+
+		if (!is_vm(n))
+			continue;
+		if (started[i])
+			add_started(&a, n);
+		else if (seen[i].exists && seen[i].healthy)
+			a.memory_bytes +=
+				may_grow(baseline_of(n)->memory_bytes, used(seen[i].record));
+	}
+	return a;
+}
+
+uint64_t admission_resident(struct json_object *record)
+{
+	uint64_t pid = record ? json_opt_u64(record, "pid", 0) : 0;
+	auto_free char *path = xasprintf("/proc/%llu/statm", (unsigned long long)pid);
+	auto_buf struct buf text = BUF_INIT(256);
+	uint64_t pages;
+
+	if (pid == 0 || file_read(path, 256, &text, NULL) < 0)
+		return 0;
+	const char *resident = strchr(buf_str(&text), ' ');
+	if (!resident)
+		return 0;
+	auto_free char *number = xstrndup(resident + 1, strcspn(resident + 1, " \n"));
+	if (parse_u64(number, 0, UINT32_MAX, &pages, NULL) < 0)
+		return 0;
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int read_available(uint64_t *ret, struct err *err)
+{
+	static const char key[] = "\nMemAvailable:";
+	auto_buf struct buf text = BUF_INIT(MEMINFO_MAX);
+	uint64_t kib;
+	int r = file_read("/proc/meminfo", MEMINFO_MAX, &text, err);
+
+	if (r < 0)
+		return r;
+	const char *at = strstr(buf_str(&text), key);
+	if (!at)
+		return err_set(err, ERR_FAILED, -ENODATA, "/proc/meminfo has no MemAvailable");
+	at += sizeof(key) - 1;
+	at += strspn(at, " ");
+	auto_free char *number = xstrndup(at, strcspn(at, " \n"));
+	if ((r = parse_u64(number, 0, UINT64_MAX >> 10, &kib, err)) < 0)
+		return r;
+	*ret = kib << 10;
+	return 0;
+}
+
+/* The data directory may not exist yet: its nearest parent that does tells as much. */
+static int read_free(const char *dir, uint64_t *ret, struct err *err)
+{
+	auto_free char *path = xstrdup(dir);
+	struct statvfs st;
+
+	while (statvfs(path, &st) < 0) {
+		char *slash = strrchr(path, '/');
+
+		if (errno != ENOENT || !slash || slash == path)
+			return err_sys(err, "cannot measure the free space of '%s'", dir);
+		*slash = '\0';
+	}
+	*ret = (uint64_t)st.f_bavail * st.f_frsize;
+	return 0;
+}
+
+int admission_measure(const char *data_dir, struct admission_host *ret, struct err *err)
+{
+	struct admission_host h = {0};
+	int r = read_available(&h.memory_available, err);
+
+	if (r >= 0)
+		r = read_free(data_dir, &h.disk_free, err);
+	if (r < 0)
+		return r;
+	*ret = h;
+	return 0;
+}
+
+static int refuse_memory(const struct admission *need, const struct admission_host *have,
+			 const struct policy_spec *policy, uint64_t allowed, struct err *err)
+{
+	char want[32], avail[32], reserve[32], lack[32];
+
+	(void)err_set(err, ERR_HOST, -ENOMEM,
+		      "not enough memory: %zu VMs to start may need %s, %s are available and "
+		      "policy.memory keeps %s of it back (overcommit %.2g); short of %s",
+		      need->vms, format_size(need->memory_bytes, want, sizeof(want)),
+		      format_size(have->memory_available, avail, sizeof(avail)),
+		      format_size(policy->memory_reserve_bytes, reserve, sizeof(reserve)),
+		      policy->memory_overcommit,
+		      format_size(need->memory_bytes - allowed, lack, sizeof(lack)));
+	return err_hint(err, "lower count or memory, or set policy.memory.overcommit");
+}
+
+int admission_check(const struct admission *need, const struct admission_host *have,
+		    const struct policy_spec *policy, struct err *err)
+{
+	uint64_t usable = may_grow(have->memory_available, policy->memory_reserve_bytes);
+	uint64_t allowed = (uint64_t)((double)usable * policy->memory_overcommit);
+	char want[32], avail[32], lack[32];
+
+	if (need->vms == 0)
+		return 0;
+	if (need->memory_bytes > allowed)
+		return refuse_memory(need, have, policy, allowed, err);
+	if (need->disk_bytes <= have->disk_free)
+		return 0;
+	return err_set(err, ERR_HOST, -ENOSPC,
+		       "not enough disk space: memory files and snapshots may need %s, %s are "
+		       "free; short of %s",
+		       format_size(need->disk_bytes, want, sizeof(want)),
+		       format_size(have->disk_free, avail, sizeof(avail)),
+		       format_size(need->disk_bytes - have->disk_free, lack, sizeof(lack)));
+}

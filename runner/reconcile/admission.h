@@ -1,0 +1,35 @@
+/* admission.h - does what the plan would start fit on this machine? Checked before anything is. */
+#ifndef FCVM_RECONCILE_ADMISSION_H
+#define FCVM_RECONCILE_ADMISSION_H
+
+#include <stdint.h>
+
+#include "err.h"
+#include "fleet.h"
+#include "graph.h"
+#include "plan.h"
+
+/* What a VM costs beyond its memory: VMM, supervisor, page tables. */
+#define ADMISSION_OVERHEAD (64u << 20)
+
+struct admission {
+	uint64_t memory_bytes; /* worst case of what would be started and of what runs already */
+	uint64_t disk_bytes;   /* memory files and snapshots to be written */
+	size_t vms;            /* to be started */
+};
+
+/* used(VM record) is how much of its memory it holds already (0 when unknown). Pure. */
+struct admission admission_need(const struct graph *g, const struct seen *seen,
+				const struct plan *plan,
+				uint64_t (*used)(struct json_object *record));
+struct admission_host {
+	uint64_t memory_available, disk_free;
+};
+int admission_measure(const char *data_dir, struct admission_host *ret, struct err *err);
+/* ERR_HOST that says by how much it does not fit. */
+int admission_check(const struct admission *need, const struct admission_host *have,
+		    const struct policy_spec *policy, struct err *err);
+/* Resident bytes of a record's VMM, from /proc. */
+uint64_t admission_resident(struct json_object *record);
+
+#endif

@@ -1,0 +1,159 @@
+/* The loop. Everything fcvm does to a machine goes through the four lines of reconcile_apply()
+ * that observe, plan, admit and execute; the files they name are the next to read. */
+#include "reconcile.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "admission.h"
+#include "cleanup.h"
+#include "file.h"
+#include "observe.h"
+#include "plan_print.h"
+
+/* Refused before anything is started, rather than half-way (reliability: admission). */
+int reconcile_admit(struct run *run, struct err *err)
+{
+	struct admission need =
+		admission_need(&run->graph, run->seen, &run->plan, admission_resident);
+	struct admission_host have;
+	int r = admission_measure(run->ctx.host->data_dir, &have, err);
+
+	return r < 0 ? r : admission_check(&need, &have, &run->ctx.fleet->policy, err);
+}
+
+static struct plan_view view_of(struct run *run, bool all)
+{
+	return (struct plan_view){
+		.ctx = &run->ctx,
+		.g = &run->graph,
+		.plan = &run->plan,
+		.file = run->options->spec_label,
+		.color = run->options->color,
+		.all = all,
+	};
+}
+
+static void tell_notes(const struct run *run)
+{
+	for (size_t i = 0; run->options->warn && i < run->notes.n; i++)
+		run->options->warn(run->options->data, run->notes.v[i]);
+}
+
+static int tell_plan(struct run *run, struct err *err)
+{
+	const size_t *c = run->plan.count;
+	auto_buf struct buf text = BUF_INIT(PLAN_TEXT_MAX);
+	struct plan_view view = view_of(run, false);
+	struct json_object *o = events_new(run->events, "plan_summary");
+
+	json_add_u64(o, "create", c[CHANGE_CREATE]);
+	json_add_u64(o, "update", c[CHANGE_UPDATE]);
+	json_add_u64(o, "replace", c[CHANGE_REPLACE]);
+	json_add_u64(o, "destroy", c[CHANGE_DESTROY]);
+	events_emit(run->events, o);
+	if (!plan_is_empty(&run->plan))
+		tell_notes(run);
+	if (run->options->json || !run->options->print)
+		return 0;
+	plan_print_text(&view, &text);
+	return run->options->print(run->options->data, buf_str(&text), err);
+}
+
+int reconcile_plan(const struct host *host, const struct fleet *fleet,
+		   const struct reconcile_options *options, bool destroy, bool all, struct buf *out,
+		   bool *ret_changes, struct err *err)
+{
+	auto_run struct run run = {.set.lock_fd = -1};
+	/* What is taken away is what records tell; the spec need not even be resolvable. */
+	int r = run_open_readonly(host, destroy ? NULL : fleet, fleet->name, options, &run, err);
+
+	if (r < 0 || (r = run_observe(&run, NULL, err)) < 0)
+		return r;
+	if (destroy)
+		plan_destroy(&run.graph, run.seen, &run.plan);
+	else
+		plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
+	if (!destroy && (r = reconcile_admit(&run, err)) < 0)
+		return r;
+	struct plan_view view = view_of(&run, all);
+	if (options->json)
+		plan_print_json(&view, out);
+	else
+		plan_print_text(&view, out);
+	if (!plan_is_empty(&run.plan))
+		tell_notes(&run);
+	*ret_changes = !plan_is_empty(&run.plan);
+	return 0;
+}
+
+/* The run is over, and the journal says so: nothing is left half-way that nobody told of. */
+static int end_failed(struct run *run, int code, const struct err *err)
+{
+	(void)journal_close(TAKE_PTR(run->journal), err->msg, NULL);
+	return code;
+}
+
+int reconcile_apply(const struct host *host, const struct fleet *fleet,
+		    const struct reconcile_options *options, bool *ret_changes, struct err *err)
+{
+	auto_run struct run run = {.set.lock_fd = -1};
+	struct execute_result result;
+	int r = run_open(host, fleet, fleet->name, "apply", options, &run, err);
+
+	if (r < 0 || (r = run_observe(&run, NULL, err)) < 0)
+		return r;
+	plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
+	if ((r = tell_plan(&run, err)) < 0 || (r = reconcile_admit(&run, err)) < 0 ||
+	    (r = run_execute(&run, &result, err)) < 0)
+		return end_failed(&run, r, err);
+	*ret_changes = !plan_is_empty(&run.plan);
+	return journal_close(TAKE_PTR(run.journal), "done", err);
+}
+
+/* --- destroy: by records, then whatever else stands in the set's directories --- */
+
+static int sweep(struct run *run, struct err *err)
+{
+	auto_buf struct buf left = BUF_INIT(64u << 10);
+	int r = resource_sweep(&run->ctx, &left, err);
+
+	if (r < 0)
+		return r;
+	if (left.len)
+		return err_set(err, ERR_CLEANUP, -EBUSY,
+			       "could not remove everything of set '%s':\n%s", run->set.name,
+			       buf_str(&left));
+	journal_drop_p(&run->journal);
+	events_close_p(&run->events);
+	return set_remove(&run->set, err);
+}
+
+int reconcile_destroy(const struct host *host, const struct fleet *fleet, const char *set_name,
+		      const struct reconcile_options *options, struct err *err)
+{
+	auto_run struct run run = {.set.lock_fd = -1};
+	auto_buf struct buf skipped = BUF_INIT(64u << 10);
+	auto_free char *dir = host_set_dir(host, set_name);
+	struct execute_result result = {0};
+	int r = 0;
+
+	if (!file_exists(dir))
+		return options->print ? options->print(options->data, "nothing to destroy\n", err)
+				      : 0;
+	if (fleet && !options->take_over)
+		r = set_check_owner(host, set_name, fleet->path, err);
+	if (r < 0 || (r = run_open(host, NULL, set_name, "destroy", options, &run, err)) < 0 ||
+	    (r = run_observe(&run, &skipped, err)) < 0)
+		return r;
+	plan_destroy(&run.graph, run.seen, &run.plan);
+	if ((r = tell_plan(&run, err)) < 0)
+		return r;
+	r = run_execute(&run, &result, err);
+	if (r < 0) {
+		if (err->class == ERR_INCOMPLETE || err->class == ERR_FAILED)
+			err->class = ERR_CLEANUP;
+		return end_failed(&run, r, err);
+	}
+	return sweep(&run, err);
+}

@@ -1,0 +1,65 @@
+/* run.h - one run of the loop: the set it holds, what is wanted, what is there, the plan. */
+#ifndef FCVM_RECONCILE_RUN_H
+#define FCVM_RECONCILE_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "events.h"
+#include "execute.h"
+#include "fleet.h"
+#include "graph.h"
+#include "host.h"
+#include "journal.h"
+#include "plan.h"
+#include "resource.h"
+#include "set.h"
+#include "strv.h"
+
+struct reconcile_options {
+	const char *engine; /* --engine; NULL: by the spec, the environment, measurement */
+	uint64_t timeout_ms;
+	uint32_t parallelism; /* 0: by policy alone */
+	bool fail_fast, no_wait, no_wait_lock, take_over;
+	const char *events_path;
+	bool json;              /* events to stdout, no plan text */
+	bool color;             /* of what goes to stdout */
+	bool terminal, quiet;   /* of what goes to stderr */
+	const char *spec_label; /* the spec as the user named it */
+	/* stdout: the answer. stderr: a sentence. */
+	int (*print)(void *data, const char *text, struct err *err);
+	void (*warn)(void *data, const char *text);
+	void *data;
+};
+
+struct run {
+	const struct reconcile_options *options;
+	struct set set;
+	struct resource_choice choice;
+	struct resource_ctx ctx;
+	struct graph graph;
+	struct seen *seen;
+	struct plan plan;
+	struct journal *journal;
+	struct events *events;
+	struct strv notes; /* what people should know beside the plan */
+	uint64_t started_ms, deadline_ms;
+};
+#define auto_run __attribute__((cleanup(run_close)))
+
+/* Locks the set and opens journal and events. fleet NULL: only records count. */
+int run_open(const struct host *host, const struct fleet *fleet, const char *set_name,
+	     const char *command, const struct reconcile_options *options, struct run *ret,
+	     struct err *err);
+/* The same without lock, journal, events: nothing is changed. */
+int run_open_readonly(const struct host *host, const struct fleet *fleet, const char *set_name,
+		      const struct reconcile_options *options, struct run *ret, struct err *err);
+void run_close(struct run *run);
+
+/* Graph, observation: run->graph and run->seen. */
+int run_observe(struct run *run, struct buf *skipped, struct err *err);
+/* Executes run->plan; the result's sentence and class go to err. */
+int run_execute(struct run *run, struct execute_result *ret, struct err *err);
+
+#endif

@@ -1,0 +1,98 @@
+#include <string.h>
+
+#include "cleanup.h"
+#include "exec.h"
+#include "io.h"
+#include "plan_print.h"
+
+static struct json_object *event(struct exec *e, const char *type, size_t step)
+{
+	auto_free char *address = exec_address(e, step);
+	struct json_object *o = events_new(e->x->events, type);
+
+	json_add_str(o, "resource", address);
+	json_add_str(o, "action", plan_action_name(e->x->plan->steps[step].action));
+	return o;
+}
+
+void tell_start(struct exec *e, size_t step, uint64_t now_ms)
+{
+	auto_free char *reason = NULL;
+
+	if (e->x->progress)
+		progress_start(e->x->progress, step, now_ms);
+	if (!e->x->events)
+		return;
+	reason = plan_reason_text(e->x->g, &e->x->plan->steps[step]);
+	struct json_object *o = event(e, "resource_start", step);
+	json_add_str(o, "reason", reason);
+	json_add_u64(o, "attempt", 1);
+	events_emit(e->x->events, o);
+}
+
+void tell_say(struct exec *e, size_t step, const char *text, uint64_t started_ms)
+{
+	if (e->x->progress)
+		progress_say(e->x->progress, step, text);
+	if (!e->x->events)
+		return;
+	struct json_object *o = event(e, "resource_progress", step);
+	json_add_str(o, "text", text);
+	json_add_u64(o, "elapsed_ms", now_ms() - started_ms);
+	events_emit(e->x->events, o);
+}
+
+/* A boot that had to be tried again is never silent (decisions 25). */
+static void tell_retries(struct exec *e, size_t step, struct json_object *record)
+{
+	struct json_object *list = NULL;
+
+	if (!record || !json_object_object_get_ex(record, "boot_retries", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct json_object *o = event(e, "resource_retry", step);
+
+		json_add_str(o, "reason",
+			     json_object_get_string(json_object_array_get_idx(list, i)));
+		json_add_u64(o, "attempt", i + 2);
+		events_emit(e->x->events, o);
+	}
+}
+
+static void tell_ready(struct exec *e, size_t step, struct json_object *record)
+{
+	struct json_object *gates = record ? json_opt_obj(record, "gates") : NULL;
+
+	if (!gates)
+		return;
+	struct json_object *o = event(e, "ready", step);
+	json_add(o, "gates", json_object_get(gates));
+	json_add_u64(o, "ready_ms", json_opt_u64(record, "ready_ms", 0));
+	events_emit(e->x->events, o);
+}
+
+void tell_end(struct exec *e, size_t step, const struct step_result *result, uint64_t started_ms)
+{
+	bool made = e->x->plan->steps[step].verb == VERB_CREATE && result->ok;
+
+	if (e->x->progress)
+		progress_end(e->x->progress, step, now_ms(), result->ok ? NULL : result->err.msg);
+	if (!e->x->events)
+		return;
+	if (made) {
+		tell_retries(e, step, result->record);
+		tell_ready(e, step, result->record);
+	}
+	struct json_object *o = event(e, result->ok ? "resource_done" : "resource_failed", step);
+	json_add_u64(o, "elapsed_ms", now_ms() - started_ms);
+	if (!result->ok)
+		json_add_str(o, "error", result->err.msg);
+	events_emit(e->x->events, o);
+}
+
+void tell_note(struct exec *e, const char *text)
+{
+	if (e->x->progress)
+		progress_note(e->x->progress, text);
+}

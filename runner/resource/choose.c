@@ -1,0 +1,84 @@
+#include <errno.h>
+#include <string.h>
+
+#include "engine.h"
+#include "memserver.h"
+#include "resource.h"
+
+const char *resource_backend(const struct resource_choice *choice, const struct snapshot_spec *s)
+{
+	if (strcmp(s->backend, "auto") != 0)
+		return s->backend;
+	return choice->uffd ? "uffd" : "file";
+}
+
+bool resource_uses_auto_network(const struct fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->n_baselines; i++)
+		if (strcmp(fleet->baselines[i].network, "auto") == 0)
+			return true;
+	return false;
+}
+
+static bool is_auto(const char *wish)
+{
+	return !wish || !*wish || strcmp(wish, "auto") == 0;
+}
+
+/* The command line, then the baselines, then the environment, then the spec's default. Only one
+ * engine runs a set, so the first baseline that asks speaks for all. */
+static const char *wished(const struct host *host, const char *wish, const struct fleet *fleet)
+{
+	if (!is_auto(wish))
+		return wish;
+	for (size_t i = 0; fleet && i < fleet->n_baselines; i++)
+		if (!is_auto(fleet->baselines[i].engine))
+			return fleet->baselines[i].engine;
+	if (!is_auto(host->getenv("FCVM_ENGINE")))
+		return host->getenv("FCVM_ENGINE");
+	return fleet && !is_auto(fleet->engine) ? fleet->engine : "auto";
+}
+
+static int check_backends(const struct fleet *fleet, const struct resource_choice *choice,
+			  struct err *err)
+{
+	for (size_t i = 0; fleet && i < fleet->n_snapshots; i++) {
+		const struct snapshot_spec *s = &fleet->snapshots[i];
+
+		if (choice->uffd || strcmp(s->backend, "uffd") != 0)
+			continue;
+		(void)err_set(err, ERR_HOST, -EPERM,
+			      "%s:%u:%u: snapshots.%s.memory.backend: uffd is not possible here: "
+			      "%s",
+			      fleet->path, s->backend_at.line, s->backend_at.col, s->name,
+			      choice->uffd_why);
+		return err_hint(err, "backend: auto falls back to file");
+	}
+	return 0;
+}
+
+int resource_choose(const struct host *host, const char *wish, const struct fleet *fleet,
+		    struct resource_choice *ret, struct err *err)
+{
+	const struct engine_ops *ops = NULL;
+	struct engine_caps caps = {0};
+	struct resource_choice c = {0};
+	int r = engine_choose(host, wished(host, wish, fleet), &ops, &caps, err);
+
+	if (r < 0)
+		return r;
+	snprintf(c.engine, sizeof(c.engine), "%s", ops->name);
+	snprintf(c.version, sizeof(c.version), "%s", caps.version);
+	snprintf(c.sha256, sizeof(c.sha256), "%s", caps.sha256);
+	snprintf(c.why, sizeof(c.why), "%s", caps.why);
+	c.tcg = caps.accel == VM_ACCEL_TCG;
+	if (ops->can & ENGINE_UFFD)
+		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));
+	else
+		snprintf(c.uffd_why, sizeof(c.uffd_why), "engine %s cannot", ops->name);
+	r = check_backends(fleet, &c, err);
+	if (r < 0)
+		return r;
+	*ret = c;
+	return 0;
+}

@@ -1,0 +1,162 @@
+#include "field_list.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "xalloc.h"
+
+/* Record sections by class; a class a field cannot have maps to the reader's section. */
+static const char *const sections[] = {
+	[CHANGE_NONE] = "note",       [CHANGE_CREATE] = "note",  [CHANGE_UPDATE] = "update",
+	[CHANGE_REPLACE] = "replace", [CHANGE_DESTROY] = "note",
+};
+
+void field_list_free(struct field_list *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free(f->v[i].path);
+		free(f->v[i].value);
+	}
+	free(f->v);
+	*f = (struct field_list){0};
+}
+
+void field_list_add(struct field_list *f, const char *entry, const char *leaf, enum change change,
+		    struct place at, const char *value)
+{
+	if (!value || !*value)
+		return;
+	f->v = xgrow(f->v, &f->cap, f->n + 1, sizeof(*f->v));
+	f->v[f->n++] = (struct want_field){
+		.path = xasprintf("%s.%s", entry, leaf),
+		.value = xstrdup(value),
+		.change = change,
+		.at = at,
+	};
+}
+
+void field_list_add_u64(struct field_list *f, const char *entry, const char *leaf,
+			enum change change, struct place at, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	field_list_add(f, entry, leaf, change, at, text);
+}
+
+void field_list_add_strv(struct field_list *f, const char *entry, const char *leaf,
+			 enum change change, struct place at, const struct strv *value)
+{
+	if (value->n == 0)
+		return;
+	auto_json struct json_object *arr = json_strv(value);
+	auto_free char *text = json_line(arr);
+
+	field_list_add(f, entry, leaf, change, at, text);
+}
+
+struct json_object *field_list_to_json(const struct field_list *f)
+{
+	struct json_object *o = json_object_new_object();
+
+	for (enum change c = CHANGE_NONE; c <= CHANGE_REPLACE; c++)
+		if (!json_opt_obj(o, sections[c]))
+			json_add(o, sections[c], json_object_new_object());
+	for (size_t i = 0; i < f->n; i++)
+		json_add_str(json_opt_obj(o, sections[f->v[i].change]), f->v[i].path,
+			     f->v[i].value);
+	return o;
+}
+
+void field_list_digest(const struct field_list *f, enum change least, struct digest *d)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i].change >= least)
+			digest_add_field(d, f->v[i].path, f->v[i].value);
+}
+
+void reasons_free(struct reasons *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		free(r->v[i].path);
+		free(r->v[i].old);
+		free(r->v[i].new);
+	}
+	free(r->v);
+	*r = (struct reasons){0};
+}
+
+void reasons_add(struct reasons *r, const char *path, struct place at, const char *old,
+		 const char *new)
+{
+	r->v = xgrow(r->v, &r->cap, r->n + 1, sizeof(*r->v));
+	r->v[r->n++] = (struct reason){
+		.path = xstrdup(path),
+		.at = at,
+		.old = old ? xstrdup(old) : NULL,
+		.new = new ? xstrdup(new) : NULL,
+	};
+}
+
+static const struct want_field *find_field(const struct field_list *f, const char *path)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (strcmp(f->v[i].path, path) == 0)
+			return &f->v[i];
+	return NULL;
+}
+
+static const char *recorded_value(struct json_object *recorded, const char *path)
+{
+	for (enum change c = CHANGE_NONE; c <= CHANGE_REPLACE; c++) {
+		const char *value = json_opt_str(json_opt_obj(recorded, sections[c]), path, NULL);
+
+		if (value)
+			return value;
+	}
+	return NULL;
+}
+
+static enum change vanished(const struct field_list *want, struct json_object *section,
+			    enum change change, struct reasons *why)
+{
+	enum change worst = CHANGE_NONE;
+
+	if (!section)
+		return CHANGE_NONE;
+	json_object_object_foreach(section, path, value)
+	{
+		if (find_field(want, path))
+			continue;
+		reasons_add(why, path, (struct place){0}, json_object_get_string(value), NULL);
+		worst = change;
+	}
+	return worst;
+}
+
+enum change field_list_diff(const struct field_list *want, struct json_object *recorded,
+			    struct reasons *why)
+{
+	enum change worst = CHANGE_NONE;
+
+	for (size_t i = 0; i < want->n; i++) {
+		const struct want_field *f = &want->v[i];
+		const char *old = recorded_value(recorded, f->path);
+
+		if (old && strcmp(old, f->value) == 0)
+			continue;
+		reasons_add(why, f->path, f->at, old, f->value);
+		if (f->change > worst)
+			worst = f->change;
+	}
+	static const enum change classes[] = {CHANGE_UPDATE, CHANGE_REPLACE};
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+		enum change c = vanished(want, json_opt_obj(recorded, sections[classes[i]]),
+					 classes[i], why);
+		if (c > worst)
+			worst = c;
+	}
+	return worst;
+}

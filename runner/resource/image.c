@@ -1,0 +1,89 @@
+#include <string.h>
+
+#include "asset.h"
+#include "cleanup.h"
+#include "xalloc.h"
+
+static char *image_path(const struct node *node, struct place *ret_at)
+{
+	const struct image_spec *i = node->spec;
+
+	*ret_at = i->at;
+	return i->inlined ? xstrdup("image") : xasprintf("images.%s", i->name);
+}
+
+static void image_describe(const struct resource_ctx *ctx, const struct node *node,
+			   struct field_list *ret)
+{
+	const struct image_spec *i = node->spec;
+	struct place at;
+	auto_free char *entry = image_path(node, &at);
+
+	(void)ctx;
+	field_list_add(ret, entry, "source", CHANGE_NONE, at, i->source);
+}
+
+static int image_observe(const struct resource_ctx *ctx, const struct node *node, struct seen *seen,
+			 struct err *err)
+{
+	const struct image_spec *i = node->spec;
+	char digest[DIGEST_HEX_SIZE];
+	struct image_have have = {0};
+
+	seen->exists = seen->record != NULL;
+	seen->healthy = true;
+	if (!i)
+		return 0;
+	struct place at;
+	auto_free char *path = image_path(node, &at);
+	int r = image_resolve(i->source, ctx->fleet->dir, digest, err);
+	if (r < 0)
+		return err_wrap(err, "%s:%u:%u: %s", ctx->fleet->path, at.line, at.col, path);
+	r = image_lookup(ctx->host, digest, &have, err);
+	if (r < 0)
+		return err_wrap(err, "%s", path);
+	if (r == 1)
+		image_have_free(&have);
+	snprintf(seen->content, sizeof(seen->content), "%s", digest);
+	seen->exists = seen->record && r == 1;
+	return 0;
+}
+
+static int image_create(const struct resource_ctx *ctx, const struct need_list *needs,
+			const struct node *node, const struct seen *seen, struct json_object **ret,
+			struct err *err)
+{
+	const struct image_spec *i = node->spec;
+	struct asset_progress progress = resource_progress(ctx);
+	struct image_have have = {0};
+	int r = resource_note(ctx, err, "image %s into the cache", node->name);
+
+	(void)seen;
+	if (r < 0)
+		return r;
+	r = image_ensure(ctx->host, i->source, ctx->fleet->dir, &progress, &have, err);
+	if (r < 0)
+		return r;
+	auto_json struct json_object *extra = json_object_new_object();
+	json_add_str(extra, "store", have.store);
+	json_add_str(extra, "reference", have.reference);
+	r = asset_done(ctx, needs, node, have.digest, extra, ret, err);
+	image_have_free(&have);
+	return r;
+}
+
+const struct resource_ops resource_image = {
+	.kind = "image",
+	.permit = PERMIT_BUILD,
+	.on_demand = resource_on_demand,
+	.path = image_path,
+	.describe = image_describe,
+	.observe = image_observe,
+	.diff = asset_diff,
+	.deadline_ms = asset_deadline_ms,
+	.create = image_create,
+	.update = resource_update_record,
+	.release = resource_release_nothing,
+	.prune = resource_prune_nothing,
+	.destroy = resource_destroy_record,
+};

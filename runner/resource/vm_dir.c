@@ -1,0 +1,161 @@
+#include "vm_dir.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "ledger.h"
+#include "record.h"
+#include "stray.h"
+#include "xalloc.h"
+
+/* What is removed must not hang on a step's own deadline that has passed. */
+#define REMOVE_MS 30000u
+
+char *vm_dir_path(const char *set_dir, const char *name)
+{
+	return xasprintf("%s/vms/%s", set_dir, name);
+}
+
+int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grace_ms,
+		  struct err *err)
+{
+	struct supervisor_call call = resource_call(ctx, dir);
+	auto_free char *status = path_join(dir, SUPERVISE_STATUS);
+	int r;
+
+	if (!file_exists(dir))
+		return ledger_release(ctx->host, "uid", dir, err);
+	r = resource_note(ctx, err, "remove %s", dir);
+	if (r < 0)
+		return r;
+	call.deadline_ms = deadline_in(grace_ms + REMOVE_MS);
+	/* Without a status its supervisor never said who it is: look for it. */
+	bool known = file_exists(status);
+	r = supervisor_stop(&call, grace_ms, err);
+	if (r >= 0 && !known)
+		r = stray_kill(ctx->host, dir, err);
+	if (r >= 0)
+		r = file_remove_tree(dir, err);
+	return r < 0 ? r : ledger_release(ctx->host, "uid", dir, err);
+}
+
+static int spawn(const struct resource_ctx *ctx, struct json_object *record, const char *dir,
+		 struct err *err)
+{
+	struct supervisor_spec spec = {
+		.dir = dir,
+		.tag = json_opt_str(record, "tag", ""),
+		.engine = ctx->choice->engine,
+		.vm_id = json_opt_str(record, "vm_id", ""),
+		.foreground = ctx->foreground,
+	};
+	struct proc_id id;
+	int r = resource_note(ctx, err, "supervisor in %s", dir);
+
+	if (r < 0)
+		return r;
+	r = supervisor_spawn(ctx->host, &spec, &id, err);
+	if (r < 0)
+		return r;
+	json_add(record, "supervisor", record_proc(&id));
+	return record_save(ctx->set_dir, record, err);
+}
+
+int vm_dir_start(const struct resource_ctx *ctx, struct json_object *record, struct err *err)
+{
+	auto_free char *dir = vm_dir_path(ctx->set_dir, json_opt_str(record, "name", ""));
+	auto_free char *parent = xasprintf("%s/vms", ctx->set_dir);
+	char vm_id[37];
+	int r = vm_dir_remove(ctx, dir, 0, err);
+
+	if (r < 0)
+		return r;
+	io_uuid(vm_id);
+	json_add_str(record, "dir", dir);
+	json_add_str(record, "vm_id", vm_id);
+	r = record_save(ctx->set_dir, record, err);
+	if (r >= 0)
+		r = file_mkdir_p(parent, 0711, err);
+	if (r < 0)
+		return r;
+	if (mkdir(dir, 0711) < 0)
+		return err_sys(err, "cannot make '%s'", dir);
+	return spawn(ctx, record, dir, err);
+}
+
+int vm_dir_begin(const struct resource_ctx *ctx, const struct need_list *needs,
+		 const struct node *node, const struct seen *seen, struct json_object **ret,
+		 struct err *err)
+{
+	bool begun = ctx->foreground && seen->record;
+	auto_field_list struct field_list want = {0};
+	auto_json struct json_object *record = NULL;
+
+	resource_ops_of(node->kind)->describe(ctx, node, &want);
+	if (begun)
+		record = json_object_get(seen->record);
+	else
+		record = record_new(ctx, node, &want, needs);
+	/* What was not built yet when it began has its digest now. */
+	record_refresh(record, node, &want, needs);
+	int r = begun ? record_save(ctx->set_dir, record, err) : vm_dir_start(ctx, record, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(record);
+	return 0;
+}
+
+static void judge(struct json_object *record, struct json_object *status, struct seen *seen)
+{
+	const char *state = json_opt_str(status, "state", "");
+	const char *error = json_opt_str(status, "error", NULL);
+	uint64_t exit_code = json_opt_u64(status, "exit_code", UINT64_MAX);
+
+	seen->healthy = true;
+	if (json_opt_bool(record, "stopped_by_hand", false))
+		seen_unhealthy(seen, "stopped by hand");
+	else if (strcmp(state, "stopped") == 0 && exit_code == 0)
+		return; /* it did its work (decisions 10) */
+	else if (strcmp(state, "ready") != 0 && strcmp(state, "running") != 0)
+		seen_unhealthy(seen, "%s%s%s", state, error ? ": " : "", error ? error : "");
+}
+
+int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err *err)
+{
+	const char *dir = record_path(seen->record, "dir", ctx->set_dir);
+	auto_json struct json_object *status = NULL;
+
+	seen->exists = seen->record != NULL;
+	if (!seen->record)
+		return 0;
+	if (strcmp(record_state(seen->record), "ready") != 0) {
+		seen_unhealthy(seen, "half made");
+		return 0;
+	}
+	int r = dir ? supervisor_peek(dir, ctx->host->boot_id, &status, err) : -ENOENT;
+	if (r < 0) {
+		seen_unhealthy(seen, "its directory tells nothing of it");
+		return 0;
+	}
+	judge(seen->record, status, seen);
+	return 0;
+}
+
+void vm_dir_note_ready(const struct resource_ctx *ctx, struct json_object *record,
+		       struct json_object *status)
+{
+	static const char *const keys[] = {"pid", "engine", "accel", "gates", "boot_retries"};
+
+	for (size_t i = 0; status && i < ARRAY_SIZE(keys); i++) {
+		struct json_object *v = NULL;
+
+		if (json_object_object_get_ex(status, keys[i], &v))
+			json_add(record, keys[i], json_object_get(v));
+	}
+	json_add_u64(record, "ready_ms", now_ms() - ctx->started_ms);
+	record_set_state(record, "ready");
+}
