@@ -43,7 +43,7 @@ static void on_alarm(int sig)
 
 static int fail(struct report *rep, const char *what)
 {
-	rep->code = -errno;
+	rep->code = errno > 0 ? -errno : -EIO;
 	(void)snprintf(rep->what, sizeof(rep->what), "%s", what);
 	return rep->code;
 }
@@ -134,7 +134,7 @@ static void measure(struct report *rep)
 	struct kvm_regs regs;
 	int vcpu = -1;
 
-	if (make_vcpu(rep, &vcpu, &run) < 0)
+	if (make_vcpu(rep, &vcpu, &run) < 0 || !run)
 		return;
 	running = run;
 	if (sigaction(SIGALRM, &act, NULL) < 0 || setitimer(ITIMER_REAL, &timer, NULL) < 0) {

@@ -104,7 +104,7 @@ static int qemu_start(struct vm *vm, const struct vm_config *config, uint64_t de
 		      struct err *err)
 {
 	const struct qemu_launch launch = {.config = config, .ready_fd = -1};
-	struct err local;
+	struct err local = {.code = 0};
 	int r;
 
 	err = err ? err : &local;
@@ -242,7 +242,7 @@ static int qemu_snapshot(struct vm *vm, const struct vm_snapshot *to, uint64_t d
 {
 	struct qemu_vmm *v = vm->engine;
 	auto_close int fd = -1;
-	struct err local;
+	struct err local = {.code = 0};
 	int r;
 
 	err = err ? err : &local;
@@ -326,7 +326,7 @@ static int qemu_restore(struct vm *vm, const struct vm_restore *from, uint64_t d
 			struct err *err)
 {
 	struct qemu_launch launch = {.config = from->config, .from = from};
-	struct err local;
+	struct err local = {.code = 0};
 	int fds[2];
 	int r;
 

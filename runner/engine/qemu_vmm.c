@@ -20,7 +20,7 @@
 /* Descriptor numbers in the VMM: fixed, so the command line is the same for every VM. */
 enum { FD_QMP = 3, FD_CHANNEL, FD_TAP, FD_UFFD_DEV, FD_READY, FD_END };
 
-#define WORDS_MAX 4096
+#define WORDS_MAX ((size_t)4096)
 /* Between closing its monitor and being reapable QEMU only has exit handlers to run. */
 #define EXIT_DEADLINE_MS 3000
 /* A killed process that is still there then hangs in the kernel; the caller hears of it. */

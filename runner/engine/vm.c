@@ -102,7 +102,7 @@ static int get_accel(struct json_object *o, enum vm_accel *ret, struct err *err)
 static int get_disk(struct json_object *o, struct vm_disk *ret, struct err *err)
 {
 	auto_free char *path = NULL;
-	const char *serial = NULL;
+	const char *serial = "";
 	bool read_only = false;
 	int r = get_text(o, "path", &path, err);
 
@@ -165,8 +165,10 @@ int vm_config_from_json(struct json_object *o, struct vm_config *ret, struct err
 		r = get_accel(o, &c.accel, err);
 	if (r == 0)
 		r = get_disks(o, &c, err);
-	if (r < 0)
-		return err_wrap(err, "VM configuration");
+	if (r < 0) {
+		(void)err_wrap(err, "VM configuration");
+		return r;
+	}
 	c.cpus = (uint32_t)cpus;
 	*ret = c;
 	c = (struct vm_config){.n_disks = 0};

@@ -39,12 +39,12 @@ static int read_start_time(pid_t pid, uint64_t *ret, struct err *err)
 
 int proc_boot_id(char ret[37], struct err *err)
 {
-	auto_fclose FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-	char text[37];
+	auto_close int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	char text[37] = "";
 
-	if (!f)
+	if (fd < 0)
 		return err_sys(err, "cannot read the boot id");
-	if (!fgets(text, sizeof(text), f) || strlen(text) != sizeof(text) - 1)
+	if (read(fd, text, sizeof(text) - 1) != sizeof(text) - 1)
 		return err_set(err, ERR_FAILED, -EBADMSG, "the kernel's boot id is not a UUID");
 	memcpy(ret, text, sizeof(text));
 	return 0;

@@ -14,7 +14,7 @@
 #define MKE2FS_DEADLINE_MS 120000
 /* Below this mke2fs drops the journal, and the disk would not survive a killed VMM. */
 #define DATA_DISK_MIN (16u << 20)
-/* Every disk alike, byte for byte: no random UUIDs, and none of the host's mke2fs.conf. Each VM
+/* Every disk alike on every host: no random UUIDs, and none of the host's mke2fs.conf. Each VM
  * sees only its own, so equal UUIDs meet nowhere. */
 #define DATA_UUID "6663766d-6461-7461-8000-000000000001"
 #define DATA_FEATURES                                                                     \
@@ -39,30 +39,12 @@ static int make_sparse(const char *path, uint64_t size_bytes, struct err *err)
 
 int storage_make_data_disk(const char *path, uint64_t size_bytes, struct err *err)
 {
-	const char *const argv[] = {"mke2fs",
-				    "-q",
-				    "-F",
-				    "-t",
-				    "ext4",
-				    "-L",
-				    "data",
-				    "-m",
-				    "0",
-				    "-b",
-				    "4096",
-				    "-I",
-				    "256",
-				    "-i",
-				    "16384",
-				    "-U",
-				    DATA_UUID,
-				    "-O",
-				    DATA_FEATURES,
-				    "-E",
-				    "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,"
-				    "hash_seed=" DATA_UUID,
-				    path,
-				    NULL};
+	static const char options[] = "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,"
+				      "hash_seed=" DATA_UUID;
+	static const char features[] = DATA_FEATURES;
+	const char *const argv[] = {"mke2fs",  "-q", "-F",     "-t", "ext4",  "-L", "data",  "-m",
+				    "0",       "-b", "4096",   "-I", "256",   "-i", "16384", "-U",
+				    DATA_UUID, "-O", features, "-E", options, path, NULL};
 	const struct tool_spec tool = {
 		.argv = argv,
 		.in = -1,
@@ -82,7 +64,8 @@ int storage_make_data_disk(const char *path, uint64_t size_bytes, struct err *er
 	r = tool_run(&tool, err);
 	if (r < 0) {
 		(void)unlink(path);
-		return err_wrap(err, "cannot format '%s'", path);
+		(void)err_wrap(err, "cannot format '%s'", path);
+		return r;
 	}
 	return 0;
 }

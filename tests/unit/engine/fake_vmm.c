@@ -119,7 +119,8 @@ static void play(void)
 	}
 	running = !incoming && !scripted("stuck");
 	if (incoming && !scripted("no-shim")) {
-		bool uffd = strcmp(getenv("FCVM_UFFD_MODE"), "uffd") == 0;
+		const char *mode = getenv("FCVM_UFFD_MODE");
+		bool uffd = mode && strcmp(mode, "uffd") == 0;
 		bool say_r = uffd != scripted("wrong-shim");
 
 		(void)!write(FD_READY, say_r ? "R" : "F", 1);
