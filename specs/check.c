@@ -265,11 +265,14 @@ static void check_fleet(struct decode *d, const struct ypair *pair)
 	check_hooks(d, pair->value, "on_clone");
 	check_hooks(d, pair->value, "on_metadata");
 	check_health(d, pair->value);
+	size_t before = path_push(&d->path, "from");
+
 	if (from && baseline && baseline->kind == YNODE_MAP && !has_health(baseline) &&
 	    !ynode_get(ynode_get(d->root, "snapshots"), from->text))
 		decode_warn(d, from->at,
 			    "the baseline has no healthcheck: its snapshot is taken when the "
 			    "container has started");
+	path_pop(&d->path, before);
 }
 
 void check_spec(struct decode *d)

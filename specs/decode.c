@@ -223,8 +223,8 @@ int decode_group(struct decode *d, const struct field_group *group, struct ynode
 		if (ynode_is_null(ynode_get(node, f->key)) && !is_early(d, group, f))
 			decode_absent(d, f, at, dst);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(group->rules) && group->rules[i].keys; i++)
-		check_rule(d, &group->rules[i], node, at);
+	if (group->rule.keys)
+		check_rule(d, &group->rule, node, at);
 	d->partial = partial;
 	return 0;
 }

@@ -62,6 +62,8 @@ int decode_early(struct decode *d, const char *key);
 char *decode_text(struct decode *d, const struct field *f, struct ynode *node);
 /* A copy that belongs to the fleet, within DECODE_KEPT_MAX. */
 char *decode_keep(struct decode *d, const char *text);
+/* Into a char * member; slot may be NULL. Always 0. */
+int decode_store(struct decode *d, const char *text, void *slot);
 /* "KEY=TEXT" likewise. */
 void decode_keep_pair(struct decode *d, struct strv *list, const char *key, const char *text);
 /* Names of the entries of sections "a|b", in file order, built-in ones included. */

@@ -88,21 +88,17 @@ static bool is_implicit(const struct decode *d, const char *wanted, const char *
 int decode_ref(struct decode *d, const struct field *f, struct ynode *node, void *slot)
 {
 	auto_free char *text = decode_text(d, f, node);
-	char **place = slot;
 
 	if (!text)
 		return -1;
 	if (!decode_exists(d, f->choices, text) && !is_implicit(d, f->choices, text))
 		return decode_unknown_ref(d, node, f->choices, text);
-	if (place)
-		*place = decode_keep(d, text);
-	return 0;
+	return decode_store(d, text, slot);
 }
 
 int decode_network(struct decode *d, const struct field *f, struct ynode *node, void *slot)
 {
 	auto_free char *text = decode_text(d, f, node);
-	char **place = slot;
 
 	if (!text)
 		return -1;
@@ -119,15 +115,12 @@ int decode_network(struct decode *d, const struct field *f, struct ynode *node, 
 	}
 	if (f->only && !fields_has_choice(f->only, text, NULL))
 		decode_refuse(d, node, node->at);
-	if (place)
-		*place = decode_keep(d, text);
-	return 0;
+	return decode_store(d, text, slot);
 }
 
 int decode_source(struct decode *d, const struct field *f, struct ynode *node, void *slot)
 {
 	auto_free char *text = decode_text(d, f, node);
-	char **place = slot;
 	bool later = false;
 
 	if (!text)
@@ -136,16 +129,13 @@ int decode_source(struct decode *d, const struct field *f, struct ynode *node, v
 		return decode_fail(d, node, "expected %s, got '%.100s'", shape_sources, text);
 	if (later)
 		decode_refuse(d, node, node->at);
-	if (place)
-		*place = decode_keep(d, text);
-	return 0;
+	return decode_store(d, text, slot);
 }
 
 /* link.c turns it into a pointer; here only whether it can be one. */
 int decode_image(struct decode *d, const struct field *f, struct ynode *node, void *slot)
 {
 	auto_free char *text = decode_text(d, f, node);
-	char **place = slot;
 	bool later = false;
 
 	if (!text)
@@ -154,8 +144,7 @@ int decode_image(struct decode *d, const struct field *f, struct ynode *node, vo
 
 	if (later)
 		decode_refuse(d, node, node->at);
-	if (place)
-		*place = decode_keep(d, text);
+	(void)decode_store(d, text, slot);
 	if (is_source || decode_exists(d, "images", text))
 		return 0;
 	if (strpbrk(text, ":/"))

@@ -114,16 +114,26 @@ char *decode_text(struct decode *d, const struct field *f, struct ynode *node)
 		return xstrdup(node->text);
 	if (f->flags & (FIELD_TEMPLATE | FIELD_CLONE_TEMPLATE | FIELD_JOB_TEMPLATE))
 		return expand(d, f, node);
+	if (f->flags & FIELD_GUEST_TEXT) {
+		if (!node->warned)
+			decode_warn(d, node->at,
+				    "'{{' is no template here: the guest gets it as it is");
+		node->warned = true;
+		return xstrdup(node->text);
+	}
 	(void)decode_fail(d, node, "templates are not possible here");
 	return NULL;
 }
 
-static int store_text(struct decode *d, const char *text, void *slot)
+/* Two fields may mean one member (image, containers.C.image): one of them is then a problem. */
+int decode_store(struct decode *d, const char *text, void *slot)
 {
 	char **place = slot;
 
-	if (place)
+	if (place) {
+		free(*place);
 		*place = decode_keep(d, text);
+	}
 	return 0;
 }
 
@@ -131,7 +141,7 @@ int decode_plain_text(struct decode *d, const struct field *f, struct ynode *nod
 {
 	auto_free char *text = decode_text(d, f, node);
 
-	return text ? store_text(d, text, slot) : -1;
+	return text ? decode_store(d, text, slot) : -1;
 }
 
 int decode_bool(struct decode *d, const struct field *f, struct ynode *node, void *slot)
@@ -273,7 +283,7 @@ int decode_choice(struct decode *d, const struct field *f, struct ynode *node, v
 	if (!slot)
 		return 0;
 	if (!(f->flags & FIELD_STORE_INDEX))
-		return store_text(d, text, slot);
+		return decode_store(d, text, slot);
 	*(unsigned int *)slot = (unsigned int)index;
 	return 0;
 }
@@ -290,7 +300,7 @@ int decode_path(struct decode *d, const struct field *f, struct ynode *node, voi
 	auto_free char *path = xasprintf("%s%s%s", *text == '/' ? "" : d->fleet->dir,
 					 *text == '/' ? "" : "/", rest);
 
-	return store_text(d, path, slot);
+	return decode_store(d, path, slot);
 }
 
 int decode_shaped(struct decode *d, const struct field *f, struct ynode *node, void *slot)
@@ -302,5 +312,5 @@ int decode_shaped(struct decode *d, const struct field *f, struct ynode *node, v
 		return -1;
 	if (!shape_matches(f->type, text, &wanted))
 		return decode_fail(d, node, "expected %s, got '%.100s'", wanted, text);
-	return store_text(d, text, slot);
+	return decode_store(d, text, slot);
 }

@@ -9,7 +9,7 @@
 
 /* It is expanded for every clone whenever the spec is read. */
 #define NAME_TEXT_MAX 1024
-#define NAME_COST_MAX 32
+#define NAME_COST_MAX 24
 
 /* The environment is not read while checking: 1 stands for the value and fits wherever one does. */
 static void add_env_var(struct decode *d, const char *name, struct ynode *node)

@@ -10,11 +10,11 @@ static const char short_keys[] = "image|command|entrypoint|environment|user|work
 /* Whether the entry has made a choice that the default would contradict. */
 static bool is_settled(const struct field_group *group, const struct ynode *entry, const char *key)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(group->rules) && group->rules[i].keys; i++) {
-		if (!fields_has_choice(group->rules[i].keys, key, NULL))
-			continue;
-		for (size_t k = 0; k < entry->n; k++) {
-			if (fields_has_choice(group->rules[i].keys, entry->pairs[k].key, NULL))
+	const char *keys = group->rule.keys;
+
+	if (keys && fields_has_choice(keys, key, NULL)) {
+		for (size_t i = 0; i < entry->n; i++) {
+			if (fields_has_choice(keys, entry->pairs[i].key, NULL))
 				return true;
 		}
 	}

@@ -135,7 +135,7 @@ bool diag_is_clean(const char *text)
 
 static char *clean_copy(const char *s)
 {
-	struct buf out = BUF_INIT(4 * SENTENCE_MAX);
+	struct buf out = BUF_INIT((size_t)4 * SENTENCE_MAX);
 
 	add_clean(&out, s, s + strlen(s));
 	return buf_detach(&out);

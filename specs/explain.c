@@ -11,24 +11,38 @@
 struct walk {
 	const struct field *field;       /* NULL: the top of the spec */
 	const struct field_group *group; /* below it, NULL for a leaf */
+	bool at_entries;                 /* the name of an entry may follow */
 	struct buf path;                 /* as the tables write it */
 };
+
+/* fleets.web.count: "web" stands where the tables write F. At the end of the path it could as well
+ * be a mistyped field: then only a name that is near to none is taken for an entry. */
+static bool is_entry_name(const struct walk *w, const char *key, bool last)
+{
+	if (!w->at_entries)
+		return false;
+	return !last || !w->group || strcmp(key, w->field->entry) == 0 ||
+	       !fields_nearest(w->group, key);
+}
 
 /* One key down; the name of an entry may be given or left out. */
 static bool step(struct walk *w, const char *key, bool last)
 {
 	const struct field *f = w->group ? fields_find(w->group, key) : NULL;
 
-	if (f && f->type != FIELD_MISPLACED) {
-		buf_addf(&w->path, "%s%s", w->path.len ? "." : "", key);
-		w->field = f;
-		w->group = f->group;
-		if (f->shape == FIELD_EACH && f->entry && !last)
-			buf_addf(&w->path, ".%s", f->entry);
-		return true;
+	if (!f || f->type == FIELD_MISPLACED) {
+		bool entry = is_entry_name(w, key, last);
+
+		w->at_entries = false;
+		return entry;
 	}
-	/* fleets.web.count: "web" stands where the tables write F. */
-	return w->field && w->field->shape == FIELD_EACH;
+	buf_addf(&w->path, "%s%s", w->path.len ? "." : "", key);
+	w->field = f;
+	w->group = f->group;
+	w->at_entries = f->shape == FIELD_EACH;
+	if (w->at_entries && !last)
+		buf_addf(&w->path, ".%s", f->entry);
+	return true;
 }
 
 struct nearest {

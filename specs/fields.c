@@ -16,15 +16,13 @@ static const struct field memory_fields[] = {
 	 .class = CLASS_IN_PLACE, IN(fleet, policy.memory_overcommit),
 	 .doc = "Guest memory may add up to this many times what is available."},
 };
-static const struct field_group group_policy_memory = {
-	"policyMemory", memory_fields, ARRAY_SIZE(memory_fields), {{0}}};
+static GROUP(group_policy_memory, "policyMemory", memory_fields);
 
 static const struct field disk_fields[] = {
 	{"reserve", FIELD_SIZE, .dflt = "2GiB", .max = 1024 * TIB, .class = CLASS_IN_PLACE,
 	 .by = BY_LANGUAGE, .doc = "Disk space that VMs leave alone."},
 };
-static const struct field_group group_policy_disk = {
-	"policyDisk", disk_fields, ARRAY_SIZE(disk_fields), {{0}}};
+static GROUP(group_policy_disk, "policyDisk", disk_fields);
 
 static const struct field parallelism_fields[] = {
 	{"build", FIELD_INT, .dflt = "1", .min = 1, .max = 1024, .class = CLASS_IN_PLACE,
@@ -36,8 +34,7 @@ static const struct field parallelism_fields[] = {
 	{"health", FIELD_INT, .dflt = "32", .min = 1, .max = 1024, .class = CLASS_IN_PLACE,
 	 IN(fleet, policy.health), .doc = "VMs waited for at once until they are healthy."},
 };
-static const struct field_group group_parallelism = {
-	"parallelism", parallelism_fields, ARRAY_SIZE(parallelism_fields), {{0}}};
+static GROUP(group_parallelism, "parallelism", parallelism_fields);
 
 static const struct field policy_fields[] = {
 	{"memory", FIELD_MAP, .flags = FIELD_INLINE, .group = &group_policy_memory,
@@ -76,7 +73,7 @@ static const struct field kernel_fields[] = {
 	{"args", FIELD_TEXT, FIELD_LIST, .dflt = "[]", .class = CLASS_CASCADE,
 	 IN(kernel_spec, args), .doc = "Kernel arguments, appended to ours."},
 };
-GROUP(group_kernel, "kernel", kernel_fields, .rules = {{"package|path|url", false}});
+GROUP_WITH(group_kernel, "kernel", kernel_fields, "package|path|url", false);
 
 static const struct field build_fields[] = {
 	{"distro", FIELD_CHOICE, .dflt = "debian", .choices = "debian", .class = CLASS_CASCADE,
@@ -86,8 +83,7 @@ static const struct field build_fields[] = {
 	{"packages", FIELD_TEXT, FIELD_LIST, .dflt = "[]", .class = CLASS_CASCADE,
 	 IN(rootfs_spec, packages), .doc = "Packages beyond Podman and what it needs."},
 };
-static const struct field_group group_build = {
-	"build", build_fields, ARRAY_SIZE(build_fields), {{0}}};
+static GROUP(group_build, "build", build_fields);
 
 static const struct field rootfs_fields[] = {
 	{"build", FIELD_MAP, .flags = FIELD_INLINE, .group = &group_build, .class = CLASS_CASCADE,
@@ -103,7 +99,7 @@ static const struct field rootfs_fields[] = {
 	 .at = offsetof(struct rootfs_spec, size_at) + 1,
 	 .doc = "Size of each VM's writable disk; it is sparse."},
 };
-GROUP(group_rootfs, "rootfs", rootfs_fields, .rules = {{"build|path", false}});
+GROUP_WITH(group_rootfs, "rootfs", rootfs_fields, "build|path", false);
 
 static const struct field image_fields[] = {
 	{"source", FIELD_SOURCE, .flags = FIELD_REQUIRED | FIELD_TEMPLATE, .class = CLASS_CASCADE,
@@ -123,7 +119,7 @@ static const struct field secret_fields[] = {
 	{"allow_in_snapshot", FIELD_BOOL, .dflt = "false", .class = CLASS_IN_PLACE,
 	 .by = BY_LANGUAGE, .doc = "A baseline may use it, so that snapshots contain it."},
 };
-GROUP(group_secret, "secret", secret_fields, .rules = {{"from_env|from_file", true}});
+GROUP_WITH(group_secret, "secret", secret_fields, "from_env|from_file", true);
 
 static const struct field volume_fields[] = {
 	{"type", FIELD_CHOICE, .flags = FIELD_REQUIRED, .choices = "host|disk",
@@ -157,8 +153,7 @@ static const struct field egress_fields[] = {
 	{"allow", FIELD_EGRESS, FIELD_LIST, .dflt = "[]", .class = CLASS_IN_PLACE, .by = BY_NETWORK,
 	 .doc = "Name, address or CIDR, with :PORT and /tcp or /udp when wanted."},
 };
-static const struct field_group group_egress = {
-	"egress", egress_fields, ARRAY_SIZE(egress_fields), {{0}}};
+static GROUP(group_egress, "egress", egress_fields);
 
 static const struct field network_fields[] = {
 	{"mode", FIELD_CHOICE, .dflt = "auto", .choices = "auto|bridged|rootless|none",

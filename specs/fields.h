@@ -79,6 +79,7 @@ enum field_flags {
 	FIELD_STORE_INDEX = 1 << 8,    /* choice: stored as an enum's value, not as text */
 	FIELD_SEVERAL_LATER = 1 << 9,  /* entries: all but the first are refused */
 	FIELD_MAP_TOO = 1 << 10,       /* list: a map of the same is accepted as well */
+	FIELD_GUEST_TEXT = 1 << 11,    /* the guest's own: '{{' in it is no template of ours */
 };
 
 struct field_group;
@@ -112,7 +113,7 @@ struct field_group {
 	const char *name; /* in the JSON schema's $defs */
 	const struct field *fields;
 	size_t n;
-	struct field_rule rules[2];
+	struct field_rule rule;
 };
 
 extern const struct field_group fields_top;
@@ -124,7 +125,6 @@ const char *fields_type_name(const struct field *f); /* "size", "list of text" *
 /* The same in a sentence: "a size", "true or false". */
 void fields_type_phrase(const struct field *f, struct buf *out);
 const char *fields_class_name(enum field_class class);
-const char *fields_by_name(enum field_by by);
 /* "1 to 32", "auto, uffd or file", "": the limits for people. */
 void fields_limits(const struct field *f, struct buf *out);
 /* A bound of f as one would write it: 64 MiB, 10s, 0.1. */

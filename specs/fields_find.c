@@ -89,19 +89,6 @@ const char *fields_class_name(enum field_class class)
 	return names[class];
 }
 
-const char *fields_by_name(enum field_by by)
-{
-	static const char *const names[] = {
-		[BY_MAIN] = "main",       [BY_LANGUAGE] = "language",
-		[BY_PODMAN] = "podman",   [BY_VOLUMES] = "volumes",
-		[BY_NETWORK] = "network", [BY_FIRECRACKER] = "firecracker",
-		[BY_SPEED] = "speed",     [BY_JOBS] = "jobs",
-		[BY_LATER] = "later",
-	};
-
-	return names[by];
-}
-
 static void add_size(uint64_t bytes, struct buf *out)
 {
 	char text[32];

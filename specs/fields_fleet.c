@@ -11,8 +11,7 @@ static const struct field limits_fields[] = {
 	{"io", FIELD_INT, .min = 1, .max = 10000, .class = CLASS_IN_PLACE, .by = BY_LANGUAGE,
 	 .doc = "Weight of its disk accesses; 100 is usual."},
 };
-static const struct field_group group_limits = {
-	"limits", limits_fields, ARRAY_SIZE(limits_fields), {{0}}};
+static GROUP(group_limits, "limits", limits_fields);
 
 static const struct field update_fields[] = {
 	{"strategy", FIELD_CHOICE, .dflt = "rolling", .choices = "rolling|recreate",
@@ -24,8 +23,7 @@ static const struct field update_fields[] = {
 	{"on_failure", FIELD_CHOICE, .dflt = "rollback", .choices = "stop|rollback",
 	 .class = CLASS_IN_PLACE, .by = BY_LANGUAGE, .doc = "When a new clone is not healthy."},
 };
-static const struct field_group group_update = {
-	"update", update_fields, ARRAY_SIZE(update_fields), {{0}}};
+static GROUP(group_update, "update", update_fields);
 
 static const struct field fleet_fields[] = {
 	{"from", FIELD_REF, .flags = FIELD_REQUIRED, .choices = "snapshots|baselines",
@@ -82,7 +80,7 @@ static const struct field fleet_fields[] = {
 	{"kernel", FIELD_MISPLACED, .doc = "fixed by the snapshot: set it on the baseline"},
 	{"rootfs", FIELD_MISPLACED, .doc = "fixed by the snapshot: set it on the baseline"},
 };
-GROUP(group_fleet, "fleet", fleet_fields, .rules = {{"count|names", false}});
+GROUP_WITH(group_fleet, "fleet", fleet_fields, "count|names", false);
 
 static const struct field retries_fields[] = {
 	{"infra", FIELD_INT, .dflt = "2", .max = 100, .class = CLASS_IN_PLACE, .by = BY_JOBS,
@@ -90,8 +88,7 @@ static const struct field retries_fields[] = {
 	{"test", FIELD_INT, .dflt = "0", .max = 100, .class = CLASS_IN_PLACE, .by = BY_JOBS,
 	 .doc = "New tries after the command failed; a pass then counts as flaky."},
 };
-static const struct field_group group_retries = {
-	"retries", retries_fields, ARRAY_SIZE(retries_fields), {{0}}};
+static GROUP(group_retries, "retries", retries_fields);
 
 static const struct field artifact_fields[] = {
 	{"from", FIELD_TEXT, .flags = FIELD_REQUIRED, .class = CLASS_IN_PLACE, .by = BY_JOBS,
@@ -101,8 +98,7 @@ static const struct field artifact_fields[] = {
 	{"when", FIELD_CHOICE, .dflt = "always", .choices = "always|on_failure|on_success",
 	 .class = CLASS_IN_PLACE, .by = BY_JOBS, .doc = "After which results."},
 };
-static const struct field_group group_artifact = {
-	"artifact", artifact_fields, ARRAY_SIZE(artifact_fields), {{0}}};
+static GROUP(group_artifact, "artifact", artifact_fields);
 
 static const struct field failure_fields[] = {
 	{"capture", FIELD_CHOICE, FIELD_LIST, .choices = "console|logs|snapshot",
@@ -110,8 +106,7 @@ static const struct field failure_fields[] = {
 	{"keep", FIELD_DURATION, .max = 8760 * HOUR, .class = CLASS_IN_PLACE, .by = BY_JOBS,
 	 .doc = "How long the clone is kept."},
 };
-static const struct field_group group_failure = {
-	"onFailure", failure_fields, ARRAY_SIZE(failure_fields), {{0}}};
+static GROUP(group_failure, "onFailure", failure_fields);
 
 static const struct field items_fields[] = {
 	{"glob", FIELD_TEXT, .class = CLASS_IN_PLACE, .by = BY_JOBS,
@@ -121,8 +116,7 @@ static const struct field items_fields[] = {
 	{"command", FIELD_ARGV, .class = CLASS_IN_PLACE, .by = BY_JOBS,
 	 .doc = "Command on this machine that prints one item a line."},
 };
-static const struct field_group group_items = {
-	"items", items_fields, ARRAY_SIZE(items_fields), {{"glob|list|command", true}}};
+static GROUP_WITH(group_items, "items", items_fields, "glob|list|command", true);
 
 static const struct field job_fields[] = {
 	{"fleet", FIELD_REF, .choices = "fleets", .class = CLASS_IN_PLACE, .by = BY_JOBS,
@@ -157,4 +151,4 @@ static const struct field job_fields[] = {
 	{"profiles", FIELD_TEXT, FIELD_LIST, .dflt = "[]", .class = CLASS_IN_PLACE, .by = BY_JOBS,
 	 .doc = "Only there when one of these profiles is asked for."},
 };
-GROUP(group_job, "job", job_fields, .rules = {{"fleet|from", true}});
+GROUP_WITH(group_job, "job", job_fields, "fleet|from", true);

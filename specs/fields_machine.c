@@ -32,7 +32,7 @@ static const struct field health_fields[] = {
 	{"start_period", FIELD_DURATION, .dflt = "0s", .max = 24 * HOUR, .class = CLASS_IN_PLACE,
 	 IN(probe_spec, start_period_ms), .doc = "Failures in this time do not count."},
 };
-GROUP(group_health, "healthcheck", health_fields, .rules = {{"http|tcp|exec|none", true}});
+GROUP_WITH(group_health, "healthcheck", health_fields, "http|tcp|exec|none", true);
 
 static const struct field container_fields[] = {
 	{"image", FIELD_IMAGE, .flags = FIELD_REQUIRED | FIELD_TEMPLATE, .class = CLASS_CASCADE,
@@ -42,8 +42,9 @@ static const struct field container_fields[] = {
 	 .doc = "Arguments of the entrypoint; text is split into words, nothing is expanded."},
 	{"entrypoint", FIELD_ARGV, .class = CLASS_CASCADE, IN(container_spec, entrypoint),
 	 .doc = "Program that is run."},
-	{"environment", FIELD_TEXT, FIELD_EACH, KEY_ENVIRONMENT, .dflt = "{}", .entry = "*",
-	 .class = CLASS_CASCADE, IN(container_spec, environment), .doc = "Environment variables."},
+	{"environment", FIELD_TEXT, FIELD_EACH, KEY_ENVIRONMENT, .flags = FIELD_GUEST_TEXT,
+	 .dflt = "{}", .entry = "*", .class = CLASS_CASCADE, IN(container_spec, environment),
+	 .doc = "Environment variables."},
 	{"user", FIELD_TEXT, .class = CLASS_CASCADE, IN(container_spec, user),
 	 .doc = "User, or UID:GID, it runs as."},
 	{"workdir", FIELD_TEXT, .class = CLASS_CASCADE, IN(container_spec, workdir),
@@ -115,9 +116,9 @@ static const struct field baseline_fields[] = {
 	 .doc = "Short for containers.main.command."},
 	{"entrypoint", FIELD_ARGV, .class = CLASS_CASCADE, IN(baseline_spec, container.entrypoint),
 	 .doc = "Short for containers.main.entrypoint."},
-	{"environment", FIELD_TEXT, FIELD_EACH, KEY_ENVIRONMENT, .dflt = "{}", .entry = "*",
-	 .class = CLASS_CASCADE, IN(baseline_spec, container.environment),
-	 .doc = "Short for containers.main.environment."},
+	{"environment", FIELD_TEXT, FIELD_EACH, KEY_ENVIRONMENT, .flags = FIELD_GUEST_TEXT,
+	 .dflt = "{}", .entry = "*", .class = CLASS_CASCADE,
+	 IN(baseline_spec, container.environment), .doc = "Short for containers.main.environment."},
 	{"user", FIELD_TEXT, .class = CLASS_CASCADE, IN(baseline_spec, container.user),
 	 .doc = "Short for containers.main.user."},
 	{"workdir", FIELD_TEXT, .class = CLASS_CASCADE, IN(baseline_spec, container.workdir),
@@ -132,7 +133,7 @@ static const struct field baseline_fields[] = {
 	{"profiles", FIELD_TEXT, FIELD_LIST, .dflt = "[]", .class = CLASS_IN_PLACE,
 	 .by = BY_LANGUAGE, .doc = "Only there when one of these profiles is asked for."},
 };
-GROUP(group_baseline, "baseline", baseline_fields, .rules = {{"image|containers", true}});
+GROUP_WITH(group_baseline, "baseline", baseline_fields, "image|containers", true);
 
 static const struct field snapshot_memory_fields[] = {
 	{"backend", FIELD_CHOICE, .dflt = "auto", .choices = "auto|uffd|file",
@@ -143,8 +144,7 @@ static const struct field snapshot_memory_fields[] = {
 	{"prefetch", FIELD_BOOL, .dflt = "true", .class = CLASS_IN_PLACE, .by = BY_SPEED,
 	 .doc = "Send pages that earlier clones needed before they are asked for."},
 };
-static const struct field_group group_snapshot_memory = {
-	"snapshotMemory", snapshot_memory_fields, ARRAY_SIZE(snapshot_memory_fields), {{0}}};
+static GROUP(group_snapshot_memory, "snapshotMemory", snapshot_memory_fields);
 
 static const struct field snapshot_fields[] = {
 	{"from", FIELD_REF, .flags = FIELD_REQUIRED, .choices = "baselines", .class = CLASS_CASCADE,

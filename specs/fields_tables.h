@@ -19,9 +19,15 @@
 #define ARRAY(type, member) IN(type, member), .count = offsetof(struct type, n_##member) + 1
 #define ENTRIES(member, entry_type) ARRAY(fleet, member), .entry_size = sizeof(struct entry_type)
 
-#define GROUP(var, group_name, rows, ...) \
-	const struct field_group var = {  \
-		.name = group_name, .fields = rows, .n = ARRAY_SIZE(rows), __VA_ARGS__}
+#define GROUP(var, group_name, rows) GROUP_WITH(var, group_name, rows, NULL, false)
+/* Of the fields in one_of (a|b|c) only one may be given, or one must. */
+#define GROUP_WITH(var, group_name, rows, one_of, is_required) \
+	const struct field_group var = {                       \
+		.name = (group_name),                          \
+		.fields = (rows),                              \
+		.n = ARRAY_SIZE(rows),                         \
+		.rule = {(one_of), (is_required)},             \
+	}
 
 extern const struct field_group group_kernel, group_rootfs, group_image, group_secret;
 extern const struct field_group group_volume, group_network, group_policy, group_defaults;

@@ -210,9 +210,8 @@ static struct json_object *schema_field(const struct field *f)
 }
 
 /* FIELD_PARTIAL groups are used where nothing is required, so that is left to fcvm. */
-static struct json_object *schema_group(const struct field_group *group)
+static void fill_group(struct json_object *o, const struct field_group *group)
 {
-	struct json_object *o = typed("object", NULL);
 	struct json_object *properties = json_object_new_object();
 	struct json_object *patterns = json_object_new_object();
 	struct json_object *required = json_object_new_array();
@@ -226,11 +225,19 @@ static struct json_object *schema_group(const struct field_group *group)
 		if ((f->flags & FIELD_REQUIRED) && group != &group_fleet)
 			json_object_array_add(required, json_object_new_string(f->key));
 	}
+	json_add_str(o, "type", "object");
 	json_add(o, "properties", properties);
 	json_add(patterns, "^x-", json_object_new_object());
 	json_add(o, "patternProperties", patterns);
 	json_add_bool(o, "additionalProperties", false);
 	json_add(o, "required", required);
+}
+
+static struct json_object *schema_group(const struct field_group *group)
+{
+	struct json_object *o = json_object_new_object();
+
+	fill_group(o, group);
 	return o;
 }
 
@@ -249,13 +256,11 @@ static void add_groups(struct json_object *defs, const struct field_group *group
 char *schema_fleet(void)
 {
 	auto_json struct json_object *o = json_object_new_object();
-	struct json_object *top = schema_group(&fields_top);
 	struct json_object *defs = json_object_new_object();
 
 	json_add_str(o, "$schema", "https://json-schema.org/draft/2020-12/schema");
 	json_add_str(o, "title", "fcvm fleet spec v1");
-	json_object_object_foreach(top, key, value) json_add(o, key, json_object_get(value));
-	json_object_put(top);
+	fill_group(o, &fields_top);
 	json_add(defs, group_hook.name, schema_group(&group_hook));
 	add_groups(defs, &fields_top);
 	json_add(o, "$defs", defs);

@@ -10,6 +10,8 @@
 #include "vars.h"
 #include "xalloc.h"
 
+#define CANONICAL_MAX ((size_t)4 * TEMPLATE_TEXT_MAX)
+
 enum value_type { TYPE_INT, TYPE_TEXT };
 
 struct compiler {
@@ -179,7 +181,7 @@ static int parse_call(struct compiler *c, const char *where, const struct functi
 {
 	buf_addf(&c->canonical, "%s(", row->name);
 	for (int i = 0; i < row->n_args; i++) {
-		enum value_type type;
+		enum value_type type = TYPE_INT;
 
 		if (i > 0 && !accept(c, ','))
 			return fail(c, c->p, "%s() takes %d values", row->name, row->n_args);
@@ -341,10 +343,10 @@ static int parse_sum(struct compiler *c, enum value_type *ret_type)
 	return parse_chain(c, rows, ARRAY_SIZE(rows), parse_product, ret_type);
 }
 
-/* A text that holds "{{" after variables are written out must not read as a template again. */
+/* Text that holds "{{", alone or with its neighbours, must not look like a template. */
 static void add_canonical_literal(struct buf *out, const char *s, size_t len)
 {
-	if (!memmem(s, len, "{{", 2)) {
+	if (len == 0 || (!memmem(s, len, "{{", 2) && s[0] != '{' && s[len - 1] != '{')) {
 		buf_add(out, s, len);
 		return;
 	}
@@ -367,6 +369,7 @@ static int fold_constant(struct compiler *c, size_t first_op, size_t canonical_l
 		return fail(c, where, "%s", err.msg);
 	c->t->n = first_op;
 	c->canonical.len = canonical_len;
+	c->canonical.data[canonical_len] = '\0';
 	add_canonical_literal(&c->canonical, text, strlen(text));
 	return add_text_op(c, OP_LITERAL, text, strlen(text));
 }
@@ -375,7 +378,7 @@ static int parse_expression(struct compiler *c)
 {
 	const char *where = c->p;
 	size_t first_op = c->t->n, canonical_len = c->canonical.len;
-	enum value_type type;
+	enum value_type type = TYPE_INT;
 
 	c->p += 2;
 	c->uses_names = false;
@@ -420,11 +423,11 @@ int template_compile(const char *text, const struct template_scope *scope, struc
 	auto_template struct template *t = xcalloc(1, sizeof(*t));
 	struct compiler c = {.text = text, .p = text, .scope = scope, .t = t, .err = err};
 
-	c.canonical.max = 4 * TEMPLATE_TEXT_MAX;
+	c.canonical.max = CANONICAL_MAX;
 	int r = compile_all(&c);
 
 	if (r >= 0 && !buf_ok(&c.canonical))
-		r = fail(&c, text, "the template is longer than %d bytes", 4 * TEMPLATE_TEXT_MAX);
+		r = fail(&c, text, "the template is longer than %zu bytes", CANONICAL_MAX);
 	t->canonical = buf_detach(&c.canonical);
 	if (r < 0) {
 		*ret_offset = c.offset;

@@ -52,7 +52,7 @@ bool vars_is_name(const char *name)
 		return false;
 	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
 
-	return name[n] == '\0' && n <= 63;
+	return n <= 63 && name[n] == '\0';
 }
 
 char *vars_list(const struct vars *vars)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "frame.h"
 #include "io.h"
 #include "mux.h"
 #include "mux_link.h"

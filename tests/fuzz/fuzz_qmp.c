@@ -1,5 +1,6 @@
 /* fuzz_qmp.c - QEMU's monitor when QEMU is somebody else: greeting, answers and events all come
  * from the input, then the end of file. Byte 0 bit 0: drained in between. */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>

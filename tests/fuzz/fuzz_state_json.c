@@ -12,6 +12,7 @@
 #include "client.h"
 #include "file.h"
 #include "host.h"
+#include "io.h"
 #include "journal.h"
 #include "json.h"
 #include "record.h"
@@ -122,9 +123,13 @@ static void check_config(const struct vm_config *c)
 
 static void read_manifest(const char *text, size_t len)
 {
-	static const struct engine_caps caps = {.sha256 = "ab", .accel = VM_ACCEL_TCG};
+	static const struct engine_caps caps = {.sha256 = "ab",
+						.accel = VM_ACCEL_TCG,
+						.machine = "microvm",
+						.cpu_model = "max",
+						.tsc_khz = 2000000};
 	static const struct hostfacts host = {
-		.cpu_model = "cpu", .kernel = "6.1", .tsc_khz = 2000000, .page_size = 4096};
+		.cpu_model = "cpu", .kernel = "6.1", .page_size = 4096};
 	auto_json struct json_object *o = NULL;
 	struct vmmanifest m = {.has_workload = false};
 

@@ -14,6 +14,7 @@
 #include "file.h"
 #include "helper.h"
 #include "map.h"
+#include "parse.h"
 #include "strv.h"
 #include "xalloc.h"
 
@@ -35,11 +36,11 @@ static void bad_free(struct bad *b)
 #define auto_bad __attribute__((cleanup(bad_free)))
 
 /* The line of the file, and a caret below the column, as every problem shows them. */
-static void add_source(struct bad *b, unsigned int line, unsigned int col)
+static void add_source(struct bad *b, uint64_t line, uint64_t col)
 {
 	const char *p = buf_str(&b->text);
 
-	for (unsigned int i = 1; i < line && p; i++) {
+	for (uint64_t i = 1; i < line && p; i++) {
 		p = strchr(p, '\n');
 		p = p ? p + 1 : NULL;
 	}
@@ -49,18 +50,21 @@ static void add_source(struct bad *b, unsigned int line, unsigned int col)
 
 	buf_add(&b->wanted, p, len);
 	buf_add_char(&b->wanted, '\n');
-	for (unsigned int i = 1; i < col; i++)
+	for (uint64_t i = 1; i < col; i++)
 		buf_add_char(&b->wanted, ' ');
 	buf_add_str(&b->wanted, "^\n");
 }
 
 static void add_expectation(struct bad *b, const char *name, const char *line, size_t len)
 {
-	unsigned int at_line, at_col;
+	size_t line_len = strcspn(line, ":"), col_len = strcspn(line + line_len + 1, ":");
+	auto_free char *line_text = xstrndup(line, line_len);
+	auto_free char *col_text = xstrndup(line + line_len + 1, col_len);
+	uint64_t at_line, at_col;
 
 	buf_addf(&b->wanted, "%s:%.*s\n", name, (int)len, line);
-	cr_assert_eq(sscanf(line, "%u:%u:", &at_line, &at_col), 2, "%s: %.*s", name, (int)len,
-		     line);
+	cr_assert_eq(parse_u64(line_text, 1, 1000, &at_line, NULL), 0, "%s: %s", name, line_text);
+	cr_assert_eq(parse_u64(col_text, 1, 1000, &at_col, NULL), 0, "%s: %s", name, col_text);
 	add_source(b, at_line, at_col);
 }
 

@@ -1,6 +1,6 @@
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 
 #include "cleanup.h"
