@@ -147,7 +147,8 @@ link_test = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filt
 	-Wl,--end-group $(LIBS)
 define unit_rules
 $(B)/tests/unit-$(1): $(call obj_of,$(wildcard tests/unit/$(1)/*.c)) $(SUPPORT_OBJ) \
-		$(sort $(call libs_of,$(1)) $(call libs_of,host)) \
+		$(sort $(call libs_of,$(1)) $(call libs_of,host) \
+		$(if $(filter resource reconcile,$(1)),$(filter-out $(B)/lib/cmd.a,$(FOLDER_LIBS)))) \
 		$(if $(filter image resource reconcile cmd,$(1)),$(B)/obj/embed.o)
 	@mkdir -p $$(@D)
 	$$(Q)$$(link_test) -lcriterion
@@ -186,7 +187,8 @@ $(B)/.deps:
 # --- the two commands of the README --------------------------------------------------------------
 # Under sudo the tree stays the caller's: root only installs and runs.
 as_user := $(if $(SUDO_USER),$(if $(filter root,$(SUDO_USER)),,runuser -u $(SUDO_USER) --))
-jobs := -j$(shell nproc)
+nproc := $(shell nproc)
+jobs = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(nproc))
 
 .PHONY: packages demo test check check-san check-vm
 packages:

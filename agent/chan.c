@@ -25,6 +25,8 @@ struct chan {
 	bool paused;
 	bool was_full;
 	bool finishing;
+	bool shut;   /* finishing, and all is written: waits for the peer to close */
+	bool eof;    /* finishing, and the peer sends no more */
 	bool broken; /* the peer is to be dropped */
 	bool busy;   /* inside a handler: freeing waits */
 	bool dead;
@@ -48,7 +50,7 @@ static void update_interest(struct chan *c)
 {
 	uint32_t want = 0;
 
-	if (!c->paused && !c->finishing)
+	if (c->finishing ? !c->eof : !c->paused)
 		want |= EPOLLIN;
 	if (out_pending(c) > 0 || c->broken)
 		want |= EPOLLOUT;
@@ -149,7 +151,15 @@ static bool read_in(struct chan *c)
 /* What a handler of ours left behind. */
 static void settle(struct chan *c)
 {
-	if (c->dead || (c->finishing && (out_pending(c) == 0 || c->broken))) {
+	if (c->dead || (c->finishing && c->broken)) {
+		chan_free(c);
+		return;
+	}
+	if (c->finishing && !c->shut && out_pending(c) == 0) {
+		(void)shutdown(c->fd, SHUT_WR);
+		c->shut = true;
+	}
+	if (c->shut && c->eof) {
 		chan_free(c);
 		return;
 	}
@@ -160,6 +170,21 @@ static void settle(struct chan *c)
 		return;
 	}
 	update_interest(c);
+}
+
+/* Closing with unread input would reset the connection under the peer, which could then miss our
+ * last words: what still comes is read and dropped until it closes. */
+static void linger(struct chan *c, uint32_t events)
+{
+	static char drop[READ_SIZE];
+
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	ssize_t n = recv(c->fd, drop, sizeof(drop), MSG_DONTWAIT);
+	if (n == 0)
+		c->eof = true;
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		c->broken = true;
 }
 
 static void on_chan(struct loop *loop, struct loop_source *src, uint32_t events)
@@ -176,7 +201,9 @@ static void on_chan(struct loop *loop, struct loop_source *src, uint32_t events)
 		if (c->ops.drained)
 			c->ops.drained(c, c->data);
 	}
-	if (!c->paused && !c->dead && !c->finishing && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+	if (c->finishing)
+		linger(c, events);
+	else if (!c->paused && !c->dead && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		for (int i = 0; more && i < READS_PER_EVENT; i++)
 			more = read_in(c);
 	/* HUP is reported although nobody asked: a paused peer that left, or one that will not read
@@ -198,8 +225,8 @@ int chan_new(struct loop *loop, int fd, uint32_t frame_max, const struct chan_op
 	c->frame_max = frame_max;
 	c->ops = *ops;
 	c->data = data;
-	c->in = (struct buf)BUF_INIT((size_t)frame_max + FRAME_HEAD_SIZE + 2 * READ_SIZE);
-	c->out = (struct buf)BUF_INIT(CHAN_OUT_MAX * 2);
+	c->in = (struct buf)BUF_INIT((size_t)frame_max + FRAME_HEAD_SIZE + (size_t)READ_SIZE * 2);
+	c->out = (struct buf)BUF_INIT((size_t)CHAN_OUT_MAX * 2);
 	int r = io_set_nonblock(fd, true);
 	if (r < 0)
 		return err_sys_code(err, r, "cannot make a connection non-blocking");

@@ -35,7 +35,8 @@ bool chan_full(const struct chan *chan);
 /* Stops and goes on taking frames. */
 void chan_pause(struct chan *chan, bool paused);
 void chan_close(struct chan *chan);
-/* Closes once everything sent so far is written; no callbacks any more. */
+/* Ends the output once everything sent so far is written, and closes when the peer does; what it
+ * still sends is dropped. No callbacks any more. */
 void chan_finish(struct chan *chan);
 
 #endif

@@ -233,7 +233,7 @@ static int learn(struct container *c, struct err *err)
 {
 	auto_free char *id_path = private_path(c, PODMAN_ID_FILE);
 	auto_buf struct buf id = BUF_INIT(256);
-	pid_t conmon;
+	pid_t conmon = 0;
 	int r = file_read(id_path, 128, &id, err);
 
 	if (r < 0)

@@ -5,9 +5,9 @@
 #include "cleanup.h"
 #include "container.h"
 #include "control.h"
+#include "health_probe.h"
 #include "health_state.h"
 #include "io.h"
-#include "probe.h"
 #include "status.h"
 #include "xalloc.h"
 

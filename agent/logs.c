@@ -83,7 +83,7 @@ static void send_lines(struct logs *l)
 {
 	while (l->chan && !chan_full(l->chan)) {
 		auto_free struct logring_line *line = logring_take(&l->ring);
-		auto_buf struct buf body = BUF_INIT(LINE_MAX_BYTES * 2);
+		auto_buf struct buf body = BUF_INIT((size_t)LINE_MAX_BYTES * 2);
 
 		if (!line)
 			return;

@@ -13,7 +13,7 @@
 #include "init.h"
 #include "io.h"
 #include "parse.h"
-#include "serve.h"
+#include "services.h"
 
 #define PORT_WAIT_MS 15000
 

@@ -1,5 +1,5 @@
-/* mux_link.h - what mux.c (link, frames) and mux_stream.c (streams, pumping) share; nobody else
- * includes it. */
+/* mux_link.h - what mux.c (link), mux_frames.c and mux_stream.c (streams, pumping) share; nobody
+ * else includes it. */
 #ifndef FCVM_AGENT_MUX_LINK_H
 #define FCVM_AGENT_MUX_LINK_H
 
@@ -7,6 +7,8 @@
 #include "mux.h"
 
 #define MUX_LINK_ID_SIZE 16
+#define MUX_SYNC_SIZE (2u + MUX_LINK_ID_SIZE)
+#define MUX_SYNC_ACK_SIZE (1u + MUX_LINK_ID_SIZE)
 #define MUX_TX_HIGH (64u << 10)   /* data queued for the link above which streams wait */
 #define MUX_CTL_HIGH (256u << 10) /* control queued above which the link is not read */
 #define MUX_RX_SIZE (64u << 10)
@@ -95,6 +97,7 @@ struct mux_node *mux_node_new(enum mux_type type, uint32_t id, uint32_t len);
 uint8_t *mux_node_payload(struct mux_node *node);
 void mux_node_set_len(struct mux_node *node, uint32_t len);
 void mux_queue_put(struct mux_queue *queue, struct mux_node *node);
+void mux_queue_put_front(struct mux_queue *queue, struct mux_node *node);
 void mux_queue_clear(struct mux_queue *queue);
 void mux_send_ctl(struct mux *mux, enum mux_type type, uint32_t id, const void *payload,
 		  uint32_t len);
@@ -105,6 +108,13 @@ __attribute__((format(printf, 2, 3))) void mux_fail(struct mux *mux, const char 
 void mux_flush(struct mux *mux);
 /* After mux_fail: drops everything and tells the owner, who may free mux. */
 void mux_lost(struct mux *mux);
+
+/* A fresh link: every stream and everything queued belongs to a peer that is gone. */
+void mux_reset(struct mux *mux);
+
+/* mux_frames.c: one frame off the front of data: its size, or 0 when it is not whole or the link
+ * failed. */
+size_t mux_take_frame(struct mux *mux, const uint8_t *data, size_t len);
 
 /* mux_stream.c */
 struct mux_stream *mux_stream_find(struct mux *mux, uint32_t id);

@@ -289,7 +289,7 @@ struct mux_stream *mux_stream_new(struct mux *mux, uint32_t id, int fd)
 	st->mux = mux;
 	st->id = id;
 	st->fd = fd;
-	st->in = (struct buf)BUF_INIT(MUX_WINDOW * 2);
+	st->in = (struct buf)BUF_INIT((size_t)MUX_WINDOW * 2);
 	st->credit = MUX_WINDOW;
 	if (loop_add(mux->loop, &st->src, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, on_local,
 		     st, NULL) < 0)

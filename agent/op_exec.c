@@ -41,7 +41,8 @@ struct exec {
 	int in_fd;
 	struct loop_source in_src;
 	struct buf in;
-	bool in_eof; /* to be closed once `in` is written */
+	bool in_eof;    /* to be closed once `in` is written */
+	bool in_closed; /* the command takes no more; before it is attached, `in` waits for it */
 };
 
 static void close_in(struct exec *e)
@@ -50,6 +51,7 @@ static void close_in(struct exec *e)
 	/* The terminal's master is also where its output comes from. */
 	cleanup_close_p(&e->in_fd);
 	buf_reset(&e->in);
+	e->in_closed = true;
 }
 
 static void close_out(struct out *o)
@@ -168,7 +170,7 @@ static void on_in(struct loop *loop, struct loop_source *src, uint32_t events)
 
 static void on_stdin(struct exec *e, const struct frame *f)
 {
-	if (e->in_eof || (e->started && e->in_fd < 0))
+	if (e->in_eof || e->in_closed)
 		return;
 	buf_add(&e->in, f->body, f->len);
 	if (e->in_fd >= 0)

@@ -98,7 +98,7 @@ int task_start(struct agent *agent, const struct launch_spec *spec, task_done do
 	struct task *t = xcalloc(1, sizeof(*t));
 	t->agent = agent;
 	t->out_fd = pipe_fds[0];
-	t->tail = (struct buf)BUF_INIT(OUTPUT_MAX * 2);
+	t->tail = (struct buf)BUF_INIT((size_t)OUTPUT_MAX * 2);
 	t->done = done;
 	t->data = data;
 	with_out.in = -1;

@@ -21,7 +21,7 @@
 #define SNAPSHOT_MS 600000u
 
 /* The supervisor first, as our own child; then the plan, whose step finds it in the record. */
-static int bring_up(struct run *run, size_t node, char **ret_dir, struct err *err)
+static int bring_up(struct session *run, size_t node, char **ret_dir, struct err *err)
 {
 	struct need_list needs = graph_needs(&run->graph, run->seen, node);
 	struct seen *seen = &run->seen[node];
@@ -31,14 +31,14 @@ static int bring_up(struct run *run, size_t node, char **ret_dir, struct err *er
 	if (r < 0)
 		return r;
 	auto_free char *dir = xstrdup(json_opt_str(seen->record, "dir", ""));
-	r = run_execute(run, &result, err);
+	r = session_execute(run, &result, err);
 	if (r < 0)
 		return r;
 	*ret_dir = TAKE_PTR(dir);
 	return 0;
 }
 
-static int up_or_nothing(struct run *run, size_t node, char **ret_dir, struct err *err)
+static int up_or_nothing(struct session *run, size_t node, char **ret_dir, struct err *err)
 {
 	const struct node *n = &run->graph.nodes[node];
 	int r = bring_up(run, node, ret_dir, err);
@@ -60,13 +60,13 @@ static int refuse_taken(const char *name, struct err *err)
 int imperative_boot(const struct host *host, const struct fleet *fleet,
 		    const struct reconcile_options *options, char **ret_dir, struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
-	int r = run_open(host, fleet, SET_IMPERATIVE, "podman run", options, &run, err);
+	auto_session struct session run = {.set.lock_fd = -1};
+	int r = session_open(host, fleet, SET_IMPERATIVE, "podman run", options, &run, err);
 
 	if (r < 0)
 		return r;
 	run.ctx.foreground = true;
-	if ((r = run_observe(&run, NULL, err)) < 0)
+	if ((r = session_observe(&run, NULL, err)) < 0)
 		return r;
 	size_t node = run.graph.n_wanted - 1; /* the baseline comes after what it needs */
 	if (run.seen[node].record)
@@ -126,7 +126,7 @@ static void stub_make(const struct imperative_clone *what, struct stub *s)
 	};
 }
 
-static void add_need(struct run *run, const struct inventory_item *it, const void *spec,
+static void add_need(struct session *run, const struct inventory_item *it, const void *spec,
 		     size_t user)
 {
 	size_t i = graph_add(&run->graph, it->kind, it->name, spec, 0);
@@ -139,7 +139,7 @@ static void add_need(struct run *run, const struct inventory_item *it, const voi
 	graph_need(&run->graph, user, i);
 }
 
-static void plan_one(struct run *run, size_t node)
+static void plan_one(struct session *run, size_t node)
 {
 	run->plan.steps = xcalloc(1, sizeof(*run->plan.steps));
 	run->plan.steps[0] = (struct step){
@@ -152,7 +152,7 @@ static void plan_one(struct run *run, size_t node)
 	run->plan.n = run->plan.cap = 1;
 }
 
-static int clone_taken(struct run *run, const char *name, struct err *err)
+static int clone_taken(struct session *run, const char *name, struct err *err)
 {
 	auto_json struct json_object *record = NULL;
 	int r = record_load(run->set.dir, RESOURCE_CLONE, name, &record, err);
@@ -164,8 +164,8 @@ static int clone_taken(struct run *run, const char *name, struct err *err)
 	return r < 0 ? r : refuse_taken(name, err);
 }
 
-static int clone_up(struct run *run, const struct imperative_clone *what, const struct stub *stub,
-		    char **ret_dir, struct err *err)
+static int clone_up(struct session *run, const struct imperative_clone *what,
+		    const struct stub *stub, char **ret_dir, struct err *err)
 {
 	int r = clone_taken(run, what->name, err);
 
@@ -187,12 +187,12 @@ static int clone_up(struct run *run, const struct imperative_clone *what, const 
 int imperative_clone(const struct host *host, const struct imperative_clone *what,
 		     const struct reconcile_options *options, char **ret_dir, struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
+	auto_session struct session run = {.set.lock_fd = -1};
 	struct stub stub;
 	int r;
 
 	stub_make(what, &stub);
-	r = run_open(host, &stub.fleet, SET_IMPERATIVE, "snapshot run", options, &run, err);
+	r = session_open(host, &stub.fleet, SET_IMPERATIVE, "snapshot run", options, &run, err);
 	if (r >= 0)
 		r = clone_up(&run, what, &stub, ret_dir, err);
 	stub_free(&stub);
@@ -215,7 +215,8 @@ static void new_key(char ret[DIGEST_HEX_SIZE])
 	digest_of(uuid, 36, ret);
 }
 
-static int take(struct run *run, const struct inventory_item *vm, const char *tag, struct err *err)
+static int take(struct session *run, const struct inventory_item *vm, const char *tag,
+		struct err *err)
 {
 	auto_json struct json_object *before = NULL;
 	struct need_list none = {0};
@@ -248,8 +249,8 @@ static int take(struct run *run, const struct inventory_item *vm, const char *ta
 int imperative_snapshot(const struct host *host, const struct inventory_item *vm, const char *tag,
 			const struct reconcile_options *options, struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
-	int r = run_open(host, NULL, vm->set, "snapshot create", options, &run, err);
+	auto_session struct session run = {.set.lock_fd = -1};
+	int r = session_open(host, NULL, vm->set, "snapshot create", options, &run, err);
 
 	if (r < 0)
 		return r;

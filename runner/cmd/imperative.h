@@ -9,7 +9,7 @@
 #include "fleet.h"
 #include "host.h"
 #include "inventory.h"
-#include "run.h"
+#include "session.h"
 
 /* The fleet's one baseline becomes a running VM that is our child (it dies with us). *ret_dir is
  * the caller's. On failure nothing is left. */

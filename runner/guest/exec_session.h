@@ -19,7 +19,7 @@ struct exec_request {
 	bool tty;
 	const char *term;    /* of the terminal; may be NULL */
 	uint64_t timeout_ms; /* 0: none; the guest then ends the command with 124 */
-	int in, out, err;    /* descriptors, borrowed; their flags stay as they are */
+	int in, out, err;    /* three different descriptors, borrowed; their flags stay */
 };
 
 struct exec_result {

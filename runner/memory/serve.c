@@ -19,7 +19,9 @@
 #define EVENTS 64
 #define ALIVE_MS 3000
 #define BLOCKED_MS 1000
-#define SPIN_NS 50000
+#define TURNS 4
+#define EAGER_MS 2000
+#define LOOK_ON_NS 50000
 #define PENALTY_MAX 1023
 #define KICK_SIGNAL SIGUSR1
 
@@ -27,13 +29,14 @@ struct worker {
 	struct serve *serve;
 	pthread_t thread;
 	bool started;
-	bool served; /* a VM, since it last waited */
+	bool served;                /* a VM, since it last waited */
 	unsigned int skip, penalty; /* waits to go without looking on */
 	int epfd, poke_fd;
-	unsigned int load;        /* VMs; the controlling thread's */
-	struct serve_vm *gone;    /* removed, to be freed by the worker; under serve->lock */
-	_Atomic uint64_t beat_ms; /* last time it came round */
-	_Atomic uint64_t busy_ms; /* since when it serves one VM; 0: it does not */
+	unsigned int load;               /* VMs; the controlling thread's */
+	struct serve_vm *gone;           /* removed, to be freed by the worker; under serve->lock */
+	_Atomic uint64_t eager_until_ms; /* a VM started lately */
+	_Atomic uint64_t beat_ms;        /* last time it came round */
+	_Atomic uint64_t busy_ms;        /* since when it serves one VM; 0: it does not */
 };
 
 struct serve_vm {
@@ -119,7 +122,9 @@ static void handle_vm(struct worker *w, struct serve_vm *vm, uint32_t events)
 		return;
 	if (events & EPOLLIN) {
 		atomic_store(&w->busy_ms, now_ms());
-		r = pager_serve(&vm->pager, &vm->why);
+		/* The next fault is often there already, and a read is cheaper than a wait. */
+		for (int turn = 0; turn < TURNS && (turn == 0 || r > 0); turn++)
+			r = pager_serve(&vm->pager, &vm->why);
 		atomic_store(&w->busy_ms, 0);
 	}
 	/* Also the answer to a poll after someone cleared O_NONBLOCK. */
@@ -132,19 +137,20 @@ static void handle_vm(struct worker *w, struct serve_vm *vm, uint32_t events)
 		end_vm(w, vm);
 }
 
-/* Looks for the next fault a moment longer before it sleeps: waking a halted CPU costs several times
- * what answering does (docs/page-server.md has the figures). Where the VM needs this very CPU, or
- * faults too seldom, looking on only costs: each failure doubles the number of waits without. */
+/* Looks for the next fault a moment longer before it sleeps: waking a halted CPU costs several
+ * times what answering does (figures in docs/page-server.md). Only while a VM starts, and where the
+ * VM needs this very CPU or faults seldom each failure doubles the waits that go without. */
 static int look_on(struct worker *w, struct epoll_event *events)
 {
-	uint64_t end = 0;
 	int n = 0;
 
-	if (!w->served || w->skip > 0) {
-		w->skip -= w->skip > 0;
+	if (!w->served || now_ms() > atomic_load(&w->eager_until_ms))
+		return 0;
+	if (w->skip > 0) {
+		w->skip--;
 		return 0;
 	}
-	end = clock_ns() + SPIN_NS;
+	uint64_t end = clock_ns() + LOOK_ON_NS;
 	do {
 		n = epoll_wait(w->epfd, events, EVENTS, 0);
 	} while (n == 0 && clock_ns() < end);
@@ -155,7 +161,7 @@ static int look_on(struct worker *w, struct epoll_event *events)
 
 static int wait_events(struct worker *w, struct epoll_event *events)
 {
-	int n = getenv("NOSPIN") ? 0 : look_on(w, events);
+	int n = look_on(w, events);
 
 	w->served = false;
 	return n > 0 ? n : epoll_wait(w->epfd, events, EVENTS, -1);
@@ -317,6 +323,7 @@ int serve_add(struct serve *s, int uffd, const struct regions *regions, void *ow
 	vm->worker = w;
 	vm->owner = owner;
 	w->load++;
+	atomic_store(&w->eager_until_ms, now_ms() + EAGER_MS);
 	if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, uffd, &ev) < 0) {
 		int code = -errno;
 

@@ -31,11 +31,22 @@ static void add_place_reason(const struct node *node, struct reasons *why, const
 	reasons_add(why, path ? path : node->name, at, old, new);
 }
 
-static struct difference missing(const struct node *node)
+/* New, or known but not there (a reaped baseline): then its record still tells what changed. */
+static struct difference missing(const struct resource_ctx *ctx, const struct graph *g,
+				 const struct seen *seen, size_t node)
 {
+	const struct node *n = &g->nodes[node];
+	struct json_object *recorded = json_opt_obj(seen[node].record, "spec");
 	struct difference d = {.change = CHANGE_CREATE, .caused_by = NO_NODE};
+	auto_field_list struct field_list want = {0};
 
-	add_place_reason(node, &d.why, NULL, node->name);
+	if (recorded) {
+		g->ops[n->kind]->describe(ctx, n, &want);
+		(void)field_list_diff(&want, recorded, &d.why);
+		d.caused_by = changed_need(g, seen, node);
+	}
+	if (d.why.n == 0 && d.caused_by == NO_NODE)
+		add_place_reason(n, &d.why, NULL, n->name);
 	return d;
 }
 
@@ -56,7 +67,7 @@ struct difference diff_node(const struct resource_ctx *ctx, const struct graph *
 	auto_field_list struct field_list want = {0};
 
 	if (!s->exists)
-		return missing(n);
+		return missing(ctx, g, seen, node);
 	if (!s->healthy)
 		return unhealthy(s);
 	if (n->digest[0] && strcmp(n->digest, s->digest) == 0)

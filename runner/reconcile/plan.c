@@ -153,13 +153,25 @@ static void add_prune(struct build *b, size_t i)
 	}
 }
 
+/* A clone too many: its fleet's count says so. */
+static struct place place_of(const struct build *b, size_t i)
+{
+	const struct fleet *f = b->ctx ? b->ctx->fleet : NULL;
+	const char *name = json_opt_str(b->seen[i].record, "fleet", "");
+
+	for (size_t k = 0; f && k < f->n_fleets; k++)
+		if (strcmp(f->fleets[k].name, name) == 0)
+			return f->fleets[k].count_at;
+	return (struct place){0};
+}
+
 /* Where the spec stopped asking for it, as far as the record remembers. */
 static void add_destroy(struct build *b, size_t i)
 {
 	const char *path = json_opt_str(b->seen[i].record, "path", "");
 
-	reasons_add(&b->diff[i].why, *path ? path : "record", (struct place){0},
-		    b->g->nodes[i].name, NULL);
+	reasons_add(&b->diff[i].why, *path ? path : "record", place_of(b, i), b->g->nodes[i].name,
+		    NULL);
 	b->diff[i].caused_by = NO_NODE;
 	add_step(b, i, VERB_DESTROY, CHANGE_DESTROY);
 }

@@ -61,8 +61,9 @@ static void add_reason(struct buf *b, const struct reason *r, const char *file)
 static void add_reasons(struct buf *b, const struct graph *g, const struct step *s,
 			const char *file)
 {
-	/* A first creation needs no reason beyond where it is asked for. */
-	bool first = s->action == CHANGE_CREATE && s->why.n == 1 && !s->why.v[0].old;
+	/* Where it is asked for, or no longer, is all there is to say of something new or gone. */
+	bool first = s->why.n == 1 && ((s->action == CHANGE_CREATE && !s->why.v[0].old) ||
+				       s->action == CHANGE_DESTROY);
 
 	if (s->caused_by != NO_NODE) {
 		auto_free char *by = address_of(g, s->caused_by);
@@ -72,7 +73,7 @@ static void add_reasons(struct buf *b, const struct graph *g, const struct step 
 		struct reason only_path = s->why.v[i];
 
 		if (first)
-			only_path.new = NULL;
+			only_path.old = only_path.new = NULL;
 		if (i > 0 || s->caused_by != NO_NODE)
 			buf_add_str(b, "; ");
 		add_reason(b, &only_path, file);
@@ -146,10 +147,7 @@ static struct line make_line(const struct plan_view *v, size_t i, size_t run)
 
 		l.address = xasprintf("%s … %s (%zu)", first, v->g->nodes[last->node].name, run);
 	}
-	if (run > 1 && s->action == CHANGE_DESTROY)
-		buf_add_str(&reason, s->why.v[0].path);
-	else
-		add_reasons(&reason, v->g, s, v->file);
+	add_reasons(&reason, v->g, s, v->file);
 	l.reason = buf_detach(&reason);
 	return l;
 }
@@ -222,46 +220,71 @@ void plan_print_text(const struct plan_view *v, struct buf *out)
 
 /* --- JSON: one change at a time, so 100,000 of them are text and not objects --- */
 
-static struct json_object *reasons_json(const struct reasons *why)
+/* A string or null, escaped; json-c objects for 100,000 changes cost a second. */
+static void add_json(struct buf *out, const char *s)
 {
-	struct json_object *list = json_object_new_array();
+	if (!s) {
+		buf_add_str(out, "null");
+		return;
+	}
+	buf_add_char(out, '"');
+	while (*s) {
+		size_t plain = 0;
 
+		while ((unsigned char)s[plain] >= 0x20 && s[plain] != '"' && s[plain] != '\\')
+			plain++;
+		buf_add(out, s, plain);
+		s += plain;
+		if (*s == '"' || *s == '\\')
+			buf_addf(out, "\\%c", *s++);
+		else if (*s)
+			buf_addf(out, "\\u%04x", (unsigned char)*s++);
+	}
+	buf_add_char(out, '"');
+}
+
+static void member(struct buf *out, const char *key, const char *value)
+{
+	buf_addf(out, "\"%s\":", key);
+	add_json(out, value);
+	buf_add_char(out, ',');
+}
+
+static void reasons_json(const struct reasons *why, struct buf *out)
+{
+	buf_add_str(out, "\"reasons\":[");
 	for (size_t i = 0; i < why->n; i++) {
 		const struct reason *r = &why->v[i];
-		struct json_object *o = json_object_new_object();
 
-		json_add_str(o, "path", r->path);
-		json_add(o, "line", r->at.line ? json_object_new_int64(r->at.line) : NULL);
-		json_add(o, "col", r->at.line ? json_object_new_int64(r->at.col) : NULL);
-		json_add_str(o, "old", r->old);
-		json_add_str(o, "new", r->new);
-		json_object_array_add(list, o);
+		buf_add_str(out, i ? ",{" : "{");
+		member(out, "path", r->path);
+		if (r->at.line)
+			buf_addf(out, "\"line\":%u,\"col\":%u,", r->at.line, r->at.col);
+		else
+			buf_add_str(out, "\"line\":null,\"col\":null,");
+		member(out, "old", r->old);
+		buf_add_str(out, "\"new\":");
+		add_json(out, r->new);
+		buf_add_char(out, '}');
 	}
-	return list;
+	buf_add_str(out, "],");
 }
 
 static void change_json(const struct plan_view *v, size_t node, const struct step *s,
 			struct buf *out)
 {
 	static const struct reasons none = {0};
-	auto_json struct json_object *o = json_object_new_object();
 	auto_free char *address = address_of(v->g, node);
 	auto_free char *by = s && s->caused_by != NO_NODE ? address_of(v->g, s->caused_by) : NULL;
 
-	json_add_str(o, "address", address);
-	json_add_str(o, "kind", v->g->ops[v->g->nodes[node].kind]->kind);
-	json_add_str(o, "action", plan_action_name(s ? s->action : CHANGE_NONE));
-	json_add(o, "reasons", reasons_json(s ? &s->why : &none));
-	json_add_str(o, "caused_by", by);
-	auto_free char *line = json_line(o);
-	buf_add_str(out, line);
-}
-
-static void member(struct buf *out, const char *key, const char *value)
-{
-	auto_json struct json_object *o = value ? json_object_new_string(value) : NULL;
-
-	buf_addf(out, "\"%s\":%s,", key, o ? json_object_to_json_string(o) : "null");
+	buf_add_char(out, '{');
+	member(out, "address", address);
+	member(out, "kind", v->g->ops[v->g->nodes[node].kind]->kind);
+	member(out, "action", plan_action_name(s ? s->action : CHANGE_NONE));
+	reasons_json(s ? &s->why : &none, out);
+	buf_add_str(out, "\"caused_by\":");
+	add_json(out, by);
+	buf_add_char(out, '}');
 }
 
 /* Nodes that no listed step touches. */

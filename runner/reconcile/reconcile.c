@@ -10,9 +10,10 @@
 #include "file.h"
 #include "observe.h"
 #include "plan_print.h"
+#include "xalloc.h"
 
 /* Refused before anything is started, rather than half-way (reliability: admission). */
-int reconcile_admit(struct run *run, struct err *err)
+int reconcile_admit(struct session *run, struct err *err)
 {
 	struct admission need =
 		admission_need(&run->graph, run->seen, &run->plan, admission_resident);
@@ -22,7 +23,7 @@ int reconcile_admit(struct run *run, struct err *err)
 	return r < 0 ? r : admission_check(&need, &have, &run->ctx.fleet->policy, err);
 }
 
-static struct plan_view view_of(struct run *run, bool all)
+static struct plan_view view_of(struct session *run, bool all)
 {
 	return (struct plan_view){
 		.ctx = &run->ctx,
@@ -34,13 +35,13 @@ static struct plan_view view_of(struct run *run, bool all)
 	};
 }
 
-static void tell_notes(const struct run *run)
+static void tell_notes(const struct session *run)
 {
 	for (size_t i = 0; run->options->warn && i < run->notes.n; i++)
 		run->options->warn(run->options->data, run->notes.v[i]);
 }
 
-static int tell_plan(struct run *run, struct err *err)
+static int tell_plan(struct session *run, struct err *err)
 {
 	const size_t *c = run->plan.count;
 	auto_buf struct buf text = BUF_INIT(PLAN_TEXT_MAX);
@@ -60,22 +61,32 @@ static int tell_plan(struct run *run, struct err *err)
 	return run->options->print(run->options->data, buf_str(&text), err);
 }
 
+/* A plan may be read on another machine than the one it is for: it warns where apply refuses. */
+static void foretell_refusal(struct session *run)
+{
+	struct err why = {0};
+
+	if (reconcile_admit(run, &why) >= 0 || !run->options->warn)
+		return;
+	auto_free char *text = xasprintf("apply would be refused here: %s", why.msg);
+	run->options->warn(run->options->data, text);
+}
+
 int reconcile_plan(const struct host *host, const struct fleet *fleet,
 		   const struct reconcile_options *options, bool destroy, bool all, struct buf *out,
 		   bool *ret_changes, struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
+	auto_session struct session run = {.set.lock_fd = -1};
 	/* What is taken away is what records tell; the spec need not even be resolvable. */
-	int r = run_open_readonly(host, destroy ? NULL : fleet, fleet->name, options, &run, err);
+	int r = session_open_readonly(host, destroy ? NULL : fleet, fleet->name, options, &run,
+				      err);
 
-	if (r < 0 || (r = run_observe(&run, NULL, err)) < 0)
+	if (r < 0 || (r = session_observe(&run, NULL, err)) < 0)
 		return r;
 	if (destroy)
 		plan_destroy(&run.graph, run.seen, &run.plan);
 	else
 		plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
-	if (!destroy && (r = reconcile_admit(&run, err)) < 0)
-		return r;
 	struct plan_view view = view_of(&run, all);
 	if (options->json)
 		plan_print_json(&view, out);
@@ -83,12 +94,14 @@ int reconcile_plan(const struct host *host, const struct fleet *fleet,
 		plan_print_text(&view, out);
 	if (!plan_is_empty(&run.plan))
 		tell_notes(&run);
+	if (!destroy)
+		foretell_refusal(&run);
 	*ret_changes = !plan_is_empty(&run.plan);
 	return 0;
 }
 
 /* The run is over, and the journal says so: nothing is left half-way that nobody told of. */
-static int end_failed(struct run *run, int code, const struct err *err)
+static int end_failed(struct session *run, int code, const struct err *err)
 {
 	(void)journal_close(TAKE_PTR(run->journal), err->msg, NULL);
 	return code;
@@ -97,15 +110,15 @@ static int end_failed(struct run *run, int code, const struct err *err)
 int reconcile_apply(const struct host *host, const struct fleet *fleet,
 		    const struct reconcile_options *options, bool *ret_changes, struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
+	auto_session struct session run = {.set.lock_fd = -1};
 	struct execute_result result;
-	int r = run_open(host, fleet, fleet->name, "apply", options, &run, err);
+	int r = session_open(host, fleet, fleet->name, "apply", options, &run, err);
 
-	if (r < 0 || (r = run_observe(&run, NULL, err)) < 0)
+	if (r < 0 || (r = session_observe(&run, NULL, err)) < 0)
 		return r;
 	plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
 	if ((r = tell_plan(&run, err)) < 0 || (r = reconcile_admit(&run, err)) < 0 ||
-	    (r = run_execute(&run, &result, err)) < 0)
+	    (r = session_execute(&run, &result, err)) < 0)
 		return end_failed(&run, r, err);
 	*ret_changes = !plan_is_empty(&run.plan);
 	return journal_close(TAKE_PTR(run.journal), "done", err);
@@ -113,7 +126,7 @@ int reconcile_apply(const struct host *host, const struct fleet *fleet,
 
 /* --- destroy: by records, then whatever else stands in the set's directories --- */
 
-static int sweep(struct run *run, struct err *err)
+static int sweep(struct session *run, struct err *err)
 {
 	auto_buf struct buf left = BUF_INIT(64u << 10);
 	int r = resource_sweep(&run->ctx, &left, err);
@@ -132,7 +145,7 @@ static int sweep(struct run *run, struct err *err)
 int reconcile_destroy(const struct host *host, const struct fleet *fleet, const char *set_name,
 		      const struct reconcile_options *options, struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
+	auto_session struct session run = {.set.lock_fd = -1};
 	auto_buf struct buf skipped = BUF_INIT(64u << 10);
 	auto_free char *dir = host_set_dir(host, set_name);
 	struct execute_result result = {0};
@@ -143,13 +156,13 @@ int reconcile_destroy(const struct host *host, const struct fleet *fleet, const 
 				      : 0;
 	if (fleet && !options->take_over)
 		r = set_check_owner(host, set_name, fleet->path, err);
-	if (r < 0 || (r = run_open(host, NULL, set_name, "destroy", options, &run, err)) < 0 ||
-	    (r = run_observe(&run, &skipped, err)) < 0)
+	if (r < 0 || (r = session_open(host, NULL, set_name, "destroy", options, &run, err)) < 0 ||
+	    (r = session_observe(&run, &skipped, err)) < 0)
 		return r;
 	plan_destroy(&run.graph, run.seen, &run.plan);
 	if ((r = tell_plan(&run, err)) < 0)
 		return r;
-	r = run_execute(&run, &result, err);
+	r = session_execute(&run, &result, err);
 	if (r < 0) {
 		if (err->class == ERR_INCOMPLETE || err->class == ERR_FAILED)
 			err->class = ERR_CLEANUP;

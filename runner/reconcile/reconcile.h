@@ -3,7 +3,7 @@
 #define FCVM_RECONCILE_RECONCILE_H
 
 #include "buf.h"
-#include "run.h"
+#include "session.h"
 
 /* What apply would do, as text or (options->json) JSON, into out. Changes nothing. */
 int reconcile_plan(const struct host *host, const struct fleet *fleet,
@@ -18,6 +18,6 @@ int reconcile_destroy(const struct host *host, const struct fleet *fleet, const 
 		      const struct reconcile_options *options, struct err *err);
 
 /* Refuses (ERR_HOST, by how much) a plan that does not fit on this machine. */
-int reconcile_admit(struct run *run, struct err *err);
+int reconcile_admit(struct session *run, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
 #include "set.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 #include "json.h"
 #include "parse.h"
 #include "xalloc.h"
+
+/* No set name begins with a dot. */
+#define REMOVED ".removed-"
 
 void set_close(struct set *s)
 {
@@ -76,6 +80,20 @@ static int lock(const struct set_open *how, struct set *s, struct err *err)
 		close(fd);
 		if (!how->create)
 			return err_set(err, ERR_SPEC, -ENOENT, "there is no set '%s'", how->name);
+	}
+}
+
+/* What a removal that was killed left. Another may be at it: whoever comes last finds nothing. */
+static void tidy(const struct host *host)
+{
+	auto_free char *sets = host_path(host, "sets");
+	auto_closedir DIR *d = opendir(sets);
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		if (strncmp(e->d_name, REMOVED, sizeof(REMOVED) - 1) != 0)
+			continue;
+		auto_free char *path = path_join(sets, e->d_name);
+		(void)file_remove_tree(path, NULL);
 	}
 }
 
@@ -154,6 +172,7 @@ int set_open(const struct host *host, const struct set_open *how, struct set *re
 	if (!how->create && !file_exists(s.dir))
 		return err_set(err, ERR_SPEC, -ENOENT, "there is no set '%s'", how->name);
 	r = how->create ? host_make_dirs(host, err) : 0;
+	tidy(host);
 	if (r < 0 || (r = lock(how, &s, err)) < 0 || (r = own(host, how, &s, err)) < 0)
 		return r;
 	*ret = s;
@@ -176,11 +195,17 @@ int set_check_owner(const struct host *host, const char *name, const char *spec_
 	return strcmp(path, spec_path) == 0 ? 0 : refuse_owner(name, path, spec_path, err);
 }
 
+/* Out of the way first, in one step: whoever waits for the lock makes a new set beside it. */
 int set_remove(struct set *s, struct err *err)
 {
-	int r = file_remove_tree(s->dir, err);
+	const char *slash = strrchr(s->dir, '/');
+	char uuid[37];
 
+	io_uuid(uuid);
+	auto_free char *away = xasprintf("%.*s/" REMOVED "%s", (int)(slash - s->dir), s->dir, uuid);
+	if (rename(s->dir, away) < 0)
+		return err_sys(err, "cannot remove '%s'", s->dir);
 	if (s->lock_fd >= 0)
 		close(TAKE_FD(s->lock_fd));
-	return r;
+	return file_remove_tree(away, err);
 }

@@ -53,9 +53,9 @@ static void baseline_describe(const struct resource_ctx *ctx, const struct node 
 	const enum change r = CHANGE_REPLACE;
 
 	field_list_add_u64(ret, entry, "cpus", r, b->cpus_at, b->cpus);
-	field_list_add_u64(ret, entry, "memory", r, b->memory_at, b->memory_bytes);
+	field_list_add_size(ret, entry, "memory", r, b->memory_at, b->memory_bytes);
 	field_list_add(ret, entry, "engine", r, b->engine_at, ctx->choice->engine);
-	field_list_add_u64(ret, rootfs, "size", r, b->rootfs->size_at, b->rootfs->size_bytes);
+	field_list_add_size(ret, rootfs, "size", r, b->rootfs->size_at, b->rootfs->size_bytes);
 	describe_container(&b->container, entry, ret);
 	field_list_add(ret, entry, "keep_running", CHANGE_NONE, b->at,
 		       b->keep_running ? "true" : "false");

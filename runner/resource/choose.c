@@ -57,6 +57,14 @@ static int check_backends(const struct fleet *fleet, const struct resource_choic
 	return 0;
 }
 
+/* What plan says of tcg by itself need not be said twice. */
+static const char *reason_of(const char *why)
+{
+	static const char prefix[] = "tcg, for development and trusted guests: ";
+
+	return strncmp(why, prefix, sizeof(prefix) - 1) == 0 ? why + sizeof(prefix) - 1 : why;
+}
+
 int resource_choose(const struct host *host, const char *wish, const struct fleet *fleet,
 		    struct resource_choice *ret, struct err *err)
 {
@@ -70,7 +78,7 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 	snprintf(c.engine, sizeof(c.engine), "%s", ops->name);
 	snprintf(c.version, sizeof(c.version), "%s", caps.version);
 	snprintf(c.sha256, sizeof(c.sha256), "%s", caps.sha256);
-	snprintf(c.why, sizeof(c.why), "%s", caps.why);
+	snprintf(c.why, sizeof(c.why), "%s", reason_of(caps.why));
 	c.tcg = caps.accel == VM_ACCEL_TCG;
 	if (ops->can & ENGINE_UFFD)
 		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));

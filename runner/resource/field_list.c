@@ -46,6 +46,17 @@ void field_list_add_u64(struct field_list *f, const char *entry, const char *lea
 	field_list_add(f, entry, leaf, change, at, text);
 }
 
+void field_list_add_size(struct field_list *f, const char *entry, const char *leaf,
+			 enum change change, struct place at, uint64_t bytes)
+{
+	bool whole = bytes % (1u << 20) == 0;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64 "%s", whole ? bytes >> 20 : bytes,
+		 whole ? "MiB" : "");
+	field_list_add(f, entry, leaf, change, at, text);
+}
+
 void field_list_add_strv(struct field_list *f, const char *entry, const char *leaf,
 			 enum change change, struct place at, const struct strv *value)
 {

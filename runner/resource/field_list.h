@@ -35,6 +35,9 @@ void field_list_add(struct field_list *f, const char *entry, const char *leaf, e
 		    struct place at, const char *value);
 void field_list_add_u64(struct field_list *f, const char *entry, const char *leaf,
 			enum change change, struct place at, uint64_t value);
+/* "256MiB"; exact, whatever the number. */
+void field_list_add_size(struct field_list *f, const char *entry, const char *leaf,
+			 enum change change, struct place at, uint64_t bytes);
 /* A list as one value: items as a JSON array. */
 void field_list_add_strv(struct field_list *f, const char *entry, const char *leaf,
 			 enum change change, struct place at, const struct strv *value);

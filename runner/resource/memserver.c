@@ -24,8 +24,9 @@ static char *server_path(const struct node *node, struct place *ret_at)
 {
 	const struct snapshot_spec *s = node->spec;
 
-	*ret_at = s->backend_at;
-	return xasprintf("snapshots.%s.memory.backend", s->name);
+	*ret_at = s->implicit ? s->from->at : s->backend_at;
+	return s->implicit ? xasprintf("baselines.%s", s->from->name)
+			   : xasprintf("snapshots.%s.memory.backend", s->name);
 }
 
 /* Everything about it is its snapshot's: the need's key says it all. */

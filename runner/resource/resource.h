@@ -61,7 +61,7 @@ struct resource_choice {
 	char engine[32];
 	char version[64];
 	char sha256[DIGEST_HEX_SIZE];
-	char why[256];
+	char why[512];
 	bool tcg;
 	bool uffd;          /* userfaultfd with kernel-mode faults is permitted */
 	char uffd_why[160]; /* why not */

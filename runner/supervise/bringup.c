@@ -56,14 +56,15 @@ static void answer(struct super *s)
 __attribute__((format(printf, 3, 4))) static void fail(struct super *s, int code, const char *fmt,
 						       ...)
 {
+	auto_buf struct buf text = BUF_INIT(1024);
 	struct err err = {0};
-	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
-	(void)err_set(&err, code == -ETIMEDOUT ? ERR_NOT_READY : ERR_GUEST, code, "%s", text);
+	(void)err_set(&err, code == -ETIMEDOUT ? ERR_NOT_READY : ERR_GUEST, code, "%s",
+		      buf_str(&text));
 	super_end(s, ENDED_CRASHED, &err);
 }
 
@@ -152,7 +153,7 @@ static void on_container(struct super *s, const struct agentlink_event *ev)
 		vmstate_set_error(&s->st, ev->text);
 	super_save(s);
 	if (!s->stopping)
-		stop_begin(s, ENDED_EXITED, STOP_AFTER_EXIT_MS);
+		stop_after_logs(s);
 }
 
 static void on_health(struct super *s, const struct agentlink_event *ev)

@@ -24,6 +24,7 @@ struct ctl_conn {
 	bool greeted;
 	bool asked;   /* its one request was taken */
 	bool closing; /* gone as soon as out is empty */
+	bool gone;    /* on the list of the dead */
 	struct ctl_request *req;
 };
 
@@ -39,14 +40,17 @@ struct ctl {
 	struct loop_source listener;
 	ctl_handler fn;
 	void *data;
-	struct ctl_conn *conns;
+	struct ctl_conn *conns, *dead;
 	size_t n_conns;
 };
 
+/* Its memory stays until sweep(): callers further up still look at it. */
 static void conn_free(struct ctl_conn *c)
 {
 	struct ctl_request *req = c->req;
 
+	c->gone = true;
+	c->req = NULL;
 	loop_remove(c->ctl->loop, &c->src);
 	close(c->src.fd);
 	if (c->prev)
@@ -58,12 +62,25 @@ static void conn_free(struct ctl_conn *c)
 	c->ctl->n_conns--;
 	buf_free(&c->in);
 	buf_free(&c->out);
-	free(c);
+	c->next = c->ctl->dead;
+	c->ctl->dead = c;
 	if (!req)
 		return;
 	req->conn = NULL;
 	if (req->gone)
 		req->gone(req->gone_data, req);
+}
+
+/* From the loop's top only. */
+static void sweep(struct ctl *ctl)
+{
+	struct ctl_conn *next = NULL;
+
+	for (struct ctl_conn *c = ctl->dead; c; c = next) {
+		next = c->next;
+		free(c);
+	}
+	ctl->dead = NULL;
 }
 
 /* False: the connection is gone. */
@@ -163,7 +180,7 @@ static void take_request(struct ctl_conn *c, struct json_object *o)
 	c->ctl->fn(c->ctl->data, req, verb, json_opt_obj(o, "args"));
 }
 
-/* One frame. c may be gone afterwards. */
+/* One frame. Nothing but c->gone may be looked at afterwards without asking that first. */
 static void take_frame(struct ctl_conn *c, const struct frame *f)
 {
 	auto_json struct json_object *o = NULL;
@@ -197,18 +214,9 @@ static bool conn_read(struct ctl_conn *c)
 	return true;
 }
 
-static bool is_conn(const struct ctl *ctl, const struct ctl_conn *c)
+static void conn_drain(struct ctl_conn *c)
 {
-	const struct ctl_conn *i = ctl->conns;
-
-	while (i && i != c)
-		i = i->next;
-	return i != NULL;
-}
-
-static void conn_drain(struct ctl *ctl, struct ctl_conn *c)
-{
-	while (is_conn(ctl, c) && !c->closing && !c->asked) {
+	while (!c->gone && !c->closing && !c->asked) {
 		struct frame f = {0};
 		struct err err = {0};
 		size_t used = 0;
@@ -231,13 +239,12 @@ static void conn_drain(struct ctl *ctl, struct ctl_conn *c)
 static void on_conn(struct loop *loop, struct loop_source *src, uint32_t events)
 {
 	struct ctl_conn *c = src->data;
-	struct ctl *ctl = c->ctl;
 
 	(void)loop;
-	if ((events & EPOLLOUT) && !conn_flush(c))
-		return;
-	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && conn_read(c))
-		conn_drain(ctl, c);
+	sweep(c->ctl);
+	if (!(events & EPOLLOUT) || conn_flush(c))
+		if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && conn_read(c))
+			conn_drain(c);
 }
 
 static bool peer_allowed(int fd)
@@ -257,6 +264,7 @@ static void on_accept(struct loop *loop, struct loop_source *src, uint32_t event
 	struct ctl_conn *c = NULL;
 
 	(void)events;
+	sweep(ctl);
 	if (fd < 0 || ctl->n_conns >= CTL_CONNS_MAX || !peer_allowed(fd))
 		return;
 	c = xcalloc(1, sizeof(*c));
@@ -310,16 +318,19 @@ static void conn_linger(struct ctl_conn *c, uint64_t deadline_ms)
 void ctl_free(struct ctl *ctl)
 {
 	uint64_t deadline_ms = deadline_in(FLUSH_MS);
+	struct ctl_conn *c = NULL, *next = NULL;
 
 	if (!ctl)
 		return;
 	(void)unlink(ctl->path);
 	loop_remove(ctl->loop, &ctl->listener);
 	close(ctl->listener.fd);
-	while (ctl->conns) {
-		conn_linger(ctl->conns, deadline_ms);
-		conn_free(ctl->conns);
+	for (c = ctl->conns; c; c = next) {
+		next = c->next;
+		conn_linger(c, deadline_ms);
+		conn_free(c);
 	}
+	sweep(ctl);
 	free(ctl->path);
 	free(ctl);
 }

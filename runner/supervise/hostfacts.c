@@ -1,7 +1,6 @@
 #include "hostfacts.h"
 
 #include "cleanup.h"
-#include "tsc.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,7 +37,6 @@ int hostfacts_read(struct hostfacts *ret, struct err *err)
 	if (uname(&u) < 0)
 		return err_sys(err, "cannot read the kernel's version");
 	(void)snprintf(f.kernel, sizeof(f.kernel), "%s", u.release);
-	f.tsc_khz = tsc_measure_khz();
 	f.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	*ret = f;
 	return 0;

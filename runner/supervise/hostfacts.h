@@ -1,4 +1,5 @@
-/* hostfacts.h - what a snapshot depends on of the machine it was taken on. */
+/* hostfacts.h - what a snapshot depends on of the machine it was taken on, beyond what the engine
+ * says (engine_caps). */
 #ifndef FCVM_SUPERVISE_HOSTFACTS_H
 #define FCVM_SUPERVISE_HOSTFACTS_H
 
@@ -9,11 +10,9 @@
 struct hostfacts {
 	char cpu_model[128];
 	char kernel[128];
-	uint64_t tsc_khz; /* 0: unknown */
 	uint64_t page_size;
 };
 
-/* Takes the 20 ms a measurement of the TSC needs. */
 int hostfacts_read(struct hostfacts *ret, struct err *err);
 
 #endif

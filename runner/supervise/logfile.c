@@ -84,6 +84,6 @@ void logfile_add(struct logfile *f, const struct logfile_line *line)
 		 line->partial ? 'P' : 'F');
 	text = buf_grow(&f->pending, line->len);
 	for (size_t i = 0; text && i < line->len; i++)
-		text[i] = line->text[i] == '\n' ? ' ' : line->text[i];
+		text[i] = (char)(line->text[i] == '\n' ? ' ' : line->text[i]);
 	buf_add_char(&f->pending, '\n');
 }

@@ -35,7 +35,6 @@ struct snapping {
 	struct json_object *manifest;
 	struct err err; /* why it failed; the guest is being woken up */
 	bool quiesced, reaped;
-	bool has_workload;
 	struct loop_source timer;
 };
 
@@ -233,7 +232,7 @@ static int write_manifest(struct snapping *p, uint64_t pause_ms, struct err *err
 	auto_free char *path = path_join(p->dir, VMMANIFEST_FILE);
 	struct vmmanifest_facts facts = {
 		.config = &s->launch.config,
-		.workload = p->has_workload ? &s->launch.workload : NULL,
+		.workload = s->launch.has_workload ? &s->launch.workload : NULL,
 		.caps = &s->caps,
 		.engine = s->engine->name,
 		.host = &p->host,
@@ -359,7 +358,6 @@ static int gather(struct snapping *p, struct json_object *args, struct err *err)
 	p->dir = xstrdup(dir);
 	p->keep = json_opt_bool(args, "keep_running", false);
 	p->gid = (uint32_t)json_opt_u64(args, "gid", 0);
-	p->has_workload = p->s->launch.has_workload && p->s->container_started;
 	r = hostfacts_read(&p->host, err);
 	if (r >= 0)
 		r = vmmanifest_digest(&p->s->launch.config, &p->digests, err);

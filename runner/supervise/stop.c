@@ -1,11 +1,16 @@
 #include "super.h"
 
 #include "cleanup.h"
+#include "io.h"
 #include "proto.h"
 #include "tlv.h"
 
 /* After its grace the guest gets this long to write its disks and switch off. */
 #define POWEROFF_MS 2000
+/* A container that has ended: its last output comes first, until it pauses this long. */
+#define LOGS_PAUSE_MS 100
+#define LOGS_MAX_MS 10000
+#define AFTER_EXIT_MS 5000
 
 static void on_late(struct loop *loop, struct loop_source *src, uint32_t events)
 {
@@ -45,6 +50,28 @@ void stop_begin(struct super *s, enum vm_ended ended, uint64_t grace_ms)
 	}
 	s->stopping = true;
 	super_timer(s, &s->stop_timer, grace_ms + POWEROFF_MS, on_late);
+}
+
+static void on_logs_pause(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct super *s = src->data;
+	uint64_t received = vmlogs_received(s->logs);
+
+	(void)loop;
+	(void)events;
+	if (received == s->logs_seen || now_ms() >= s->logs_deadline_ms) {
+		stop_begin(s, ENDED_EXITED, AFTER_EXIT_MS);
+		return;
+	}
+	s->logs_seen = received;
+	super_timer(s, &s->stop_timer, LOGS_PAUSE_MS, on_logs_pause);
+}
+
+void stop_after_logs(struct super *s)
+{
+	s->logs_seen = vmlogs_received(s->logs);
+	s->logs_deadline_ms = deadline_in(LOGS_MAX_MS);
+	super_timer(s, &s->stop_timer, LOGS_PAUSE_MS, on_logs_pause);
 }
 
 void stop_request(struct super *s, struct ctl_request *req, uint64_t grace_ms)

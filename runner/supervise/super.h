@@ -36,55 +36,54 @@ struct super {
 	struct loop *loop;
 	struct ctl *ctl;
 	struct vmlogs *logs;
-	struct vmstate st;
 	const struct engine_ops *engine;
 	struct engine_caps caps;
-	struct loop_source signals;
-	struct loop_source idle_timer; /* until somebody asks for a VM */
+	struct vmstate st;
 
 	/* the VM */
 	struct vm vm;
-	bool up; /* engine->stop() is due */
-	struct loop_source vmm;
 	struct vchan *chan;
 	struct agentlink *link;
-	bool hello_done, container_started;
 	char probe_text[512]; /* what the last health probe said */
-	int mem_conn;         /* to the memory server, -1: none */
-	int uffd_listen;
-	struct loop_source mem_src, mem_timer;
 	uint64_t mem_heard_ms;
+	int mem_conn; /* to the memory server, -1: none */
+	int uffd_listen;
+
+	/* how far it is */
+	bool launched;   /* the one start or restore was asked for */
+	bool launching;  /* until it is answered */
+	bool up;         /* engine->stop() is due */
+	bool hello_done; /* the agent answers */
+	bool resumed;    /* the guest has its identity */
+	bool container_started;
+	bool guest_lost;
+	bool stopping;    /* the guest was asked to go */
+	bool stop_wanted; /* by hand: no restart */
 
 	/* what is under way */
 	struct bringup_spec launch;
-	bool launched;                  /* the one start or restore was asked for */
-	bool launching;                 /* until it is answered */
-	bool resumed;                   /* the guest has its identity */
 	struct ctl_request *launch_req; /* NULL on restarts */
 	uint64_t launch_ms;             /* when this try began */
 	uint64_t resume_sent_ms;
 	uint64_t boot_ms; /* deadline of one boot */
-	uint32_t boot_tries;
-	struct loop_source launch_timer;
 	struct snapping *snap;
 	struct waiter *waiters;
-	struct loop_source wait_timer;
+	struct ctl_request *stop_req;
+	uint64_t ready_at_ms;
+	uint64_t logs_seen, logs_deadline_ms;
+	uint32_t boot_tries, restart_tries;
+	enum restart_policy restart;
 
 	/* the end */
-	struct ctl_request *stop_req;
-	struct loop_source stop_timer;
-	bool stopping;    /* the guest was asked to go */
-	bool stop_wanted; /* by hand: no restart */
 	enum vm_ended stop_as;
 	enum vm_ended ending; /* ENDED_NOT: none */
 	struct err end_err;
-	struct loop_source end_timer;
-	bool guest_lost;
-	struct err silence; /* why */
-	enum restart_policy restart;
-	uint32_t restart_tries;
-	uint64_t ready_at_ms;
-	struct loop_source restart_timer;
+	struct err silence; /* why guest_lost */
+
+	struct loop_source signals, vmm, mem_src;
+	struct loop_source idle_timer; /* until somebody asks for a VM */
+	struct loop_source launch_timer, wait_timer, mem_timer;
+	struct loop_source stop_timer, end_timer, restart_timer;
 };
 
 /* main.c */
@@ -142,8 +141,8 @@ int memwatch_start(struct super *s, struct err *err);
 void memwatch_stop(struct super *s);
 
 /* stop.c: asks the guest, then ends the VM */
-#define STOP_AFTER_EXIT_MS 5000u /* a container that ended: the guest's own shutdown */
 void stop_begin(struct super *s, enum vm_ended ended, uint64_t grace_ms);
+void stop_after_logs(struct super *s); /* the container has ended */
 void stop_request(struct super *s, struct ctl_request *req, uint64_t grace_ms);
 
 #endif

@@ -211,6 +211,8 @@ int vchan_new(struct loop *loop, const char *dir, int fd, const struct vchan_ops
 
 void vchan_free(struct vchan *ch)
 {
+	struct waiting *next = NULL;
+
 	if (!ch)
 		return;
 	if (ch->listening) {
@@ -218,8 +220,10 @@ void vchan_free(struct vchan *ch)
 		loop_remove(ch->loop, &ch->listener);
 		close(ch->listener.fd);
 	}
-	while (ch->waiting)
-		close(waiting_remove(ch->waiting));
+	for (struct waiting *w = ch->waiting; w; w = next) {
+		next = w->next;
+		close(waiting_remove(w));
+	}
 	mux_free(ch->mux);
 	free(ch->path);
 	free(ch);

@@ -37,6 +37,7 @@ struct vmlogs {
 	size_t n_named;
 	struct logfile console_file;
 	struct buf tail; /* of the console */
+	uint64_t received;
 };
 
 int vmlogs_new(struct loop *loop, const char *dir, struct vmlogs **ret, struct err *err)
@@ -96,7 +97,7 @@ void vmlogs_free(struct vmlogs *l)
 /* NULL: not a name of ours, or one too many. */
 static struct logfile *file_of(struct vmlogs *l, const char *name)
 {
-	struct container_log *c = l->named;
+	struct container_log *c = NULL;
 
 	for (size_t i = 0; i < l->n_named; i++)
 		if (strcmp(l->named[i].name, name) == 0)
@@ -200,6 +201,7 @@ static ssize_t read_agent(struct vmlogs *l)
 	if (n <= 0)
 		return -EPIPE;
 	buf_add(&l->in, chunk, (size_t)n);
+	l->received += (uint64_t)n;
 	return take_frames(l) < 0 ? -EBADMSG : n;
 }
 
@@ -285,6 +287,11 @@ void vmlogs_detach(struct vmlogs *l)
 		n = read_console(l);
 	drop_agent(l);
 	drop_console(l);
+}
+
+uint64_t vmlogs_received(const struct vmlogs *l)
+{
+	return l->received;
 }
 
 char *vmlogs_console_tail(const struct vmlogs *l)

@@ -4,7 +4,7 @@
 #ifndef FCVM_SUPERVISE_VMLOGS_H
 #define FCVM_SUPERVISE_VMLOGS_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 #include "err.h"
 #include "loop.h"
@@ -23,6 +23,8 @@ int vmlogs_attach(struct vmlogs *l, int fd, struct err *err);
 int vmlogs_console(struct vmlogs *l, int *ret_write_fd, struct err *err);
 /* Takes in what both still hold, writes it and lets go of them. */
 void vmlogs_detach(struct vmlogs *l);
+/* Bytes the agent has sent so far: as long as it grows, more may be coming. */
+uint64_t vmlogs_received(const struct vmlogs *l);
 /* The last lines of the console, for an error sentence; caller frees. Never NULL. */
 char *vmlogs_console_tail(const struct vmlogs *l);
 

@@ -81,8 +81,10 @@ static void add_machine(struct json_object *o, const struct vmmanifest_facts *f)
 	json_add_u64(o, "cpus", f->config->cpus);
 	json_add_u64(o, "memory_bytes", f->config->memory_bytes);
 	json_add_bool(o, "nic", f->config->has_net);
+	json_add_str(o, "machine", f->caps->machine);
+	json_add_str(o, "guest_cpu", f->caps->cpu_model);
 	json_add_str(o, "cpu_model", f->host->cpu_model);
-	json_add_u64(o, "tsc_khz", f->host->tsc_khz);
+	json_add_u64(o, "tsc_khz", f->caps->tsc_khz);
 	json_add_u64(o, "page_size", f->host->page_size);
 	json_add_str(o, "host_kernel", f->host->kernel);
 	json_add_u64(o, "agent_protocol", AGENT_PROTO_VERSION);
@@ -196,9 +198,13 @@ int vmmanifest_check_host(struct json_object *o, const char *engine, const struc
 	if (r >= 0)
 		r = same_text(o, "accel", "accelerator", accel_name(caps->accel), err);
 	if (r >= 0)
+		r = same_text(o, "machine", "machine", caps->machine, err);
+	if (r >= 0)
+		r = same_text(o, "guest_cpu", "guest CPU", caps->cpu_model, err);
+	if (r >= 0)
 		r = same_text(o, "cpu_model", "CPU", host->cpu_model, err);
 	if (r >= 0)
-		r = same_tsc(o, host->tsc_khz, err);
+		r = same_tsc(o, caps->tsc_khz, err);
 	if (r >= 0)
 		r = same_number(o, "page_size", "page size", host->page_size, err);
 	if (r >= 0)

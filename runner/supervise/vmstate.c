@@ -6,6 +6,10 @@
 #include "json.h"
 #include "xalloc.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #define GUEST_IP "172.16.0.100" /* the same in every VM, each in its own namespace */
 
 static const char *const run_names[] = {
@@ -178,9 +182,21 @@ struct json_object *vmstate_to_json(const struct vmstate *s)
 	return o;
 }
 
+/* Beside and renamed, so that it is seen whole; but not forced to the disk: nothing it says
+ * outlives this boot of the host, and a clone writes it ten times on its way up. */
 int vmstate_save(const struct vmstate *s, struct err *err)
 {
 	auto_json struct json_object *o = vmstate_to_json(s);
+	auto_free char *beside = xasprintf("%s.new", s->path);
+	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
+	auto_close int fd =
+		open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = 0;
 
-	return json_save(s->path, o, err);
+	if (fd < 0)
+		return err_sys(err, "cannot write '%s'", beside);
+	r = file_write_fd(fd, text, strlen(text), err);
+	if (r >= 0 && rename(beside, s->path) < 0)
+		r = err_sys(err, "cannot replace '%s'", s->path);
+	return r;
 }

@@ -1,5 +1,6 @@
 /* fake_guest.h - the guest half of fake_qemu: the real mux with a scripted agent behind it.
- * Included by fake_qemu.c only, which is one program of one object file. */
+ * Included by fake_qemu.c only. Longer than a header may be: a fake is one program of one object
+ * file. */
 #ifndef FCVM_TESTS_FAKE_GUEST_H
 #define FCVM_TESTS_FAKE_GUEST_H
 

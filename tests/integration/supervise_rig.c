@@ -11,6 +11,7 @@
 #include "io.h"
 #include "json.h"
 #include "ledger.h"
+#include "memserver.h"
 #include "parse.h"
 #include "run.h"
 #include "xalloc.h"
@@ -128,6 +129,9 @@ static void stop_all(struct rig *r)
 void rig_free(struct rig *r)
 {
 	stop_all(r);
+	if (r->memserver)
+		(void)memserver_stop(r->memserver, true, deadline_in(5000), NULL);
+	free(r->memserver);
 	vm_config_free(&r->config);
 	workload_free(&r->workload);
 	host_free(&r->host);
@@ -177,11 +181,28 @@ const char *rig_status(const char *dir, const char *key)
 
 void rig_await(const char *dir, const char *key, const char *want)
 {
-	uint64_t deadline_ms = deadline_in(10000);
+	uint64_t deadline_ms = deadline_in(30000);
 
 	while (strcmp(rig_status(dir, key), want) != 0 && now_ms() < deadline_ms)
 		(void)usleep(2000);
 	cr_assert_str_eq(rig_status(dir, key), want);
+}
+
+pid_t rig_vmm_of(const char *dir)
+{
+	uint64_t pid = 0;
+
+	cr_assert_geq(parse_u64(rig_status(dir, "pid"), 1, INT32_MAX, &pid, NULL), 0);
+	return (pid_t)pid;
+}
+
+void rig_await_gone(pid_t pid)
+{
+	uint64_t deadline_ms = deadline_in(10000);
+
+	while (kill(pid, 0) == 0 && now_ms() < deadline_ms)
+		(void)usleep(2000);
+	cr_assert_neq(kill(pid, 0), 0, "process %d is still there", (int)pid);
 }
 
 int rig_exec(const char *dir, const char *words, const char *input, struct buf *out)
@@ -227,12 +248,29 @@ char *rig_snapshot(struct rig *r, bool keep_running, struct json_object **ret_ma
 	return dir;
 }
 
+struct proc_id rig_memserver(struct rig *r, const char *snapshot)
+{
+	auto_free char *dir = rig_instance(r, "memserver"), *memory = path_join(snapshot, "memory");
+	const struct memserver_spec spec = {.dir = dir,
+					    .memory = memory,
+					    .tag = "test/memserver/one",
+					    .uid = LEDGER_UID_FIRST + 999,
+					    .gid = LEDGER_UID_FIRST};
+	struct proc_id id = {0};
+	struct err err = {0};
+
+	cr_assert_geq(memserver_spawn(&r->host, &spec, &id, &err), 0, "%s", err.msg);
+	r->memserver = path_join(dir, "server.sock");
+	return id;
+}
+
 int rig_restore(struct rig *r, const char *snapshot, const char *dir, const char *restart,
 		struct json_object **ret_status, struct err *err)
 {
 	struct supervisor_call call = rig_call(dir, CALL_MS);
 	struct restore_request req = {.snapshot_dir = snapshot,
-				      .backend = "file",
+				      .backend = r->memserver ? "uffd" : "file",
+				      .memserver = r->memserver,
 				      .identity = {.hostname = "clone", .metadata = "{\"n\":2}"},
 				      .restart = restart,
 				      .gid = LEDGER_UID_FIRST};

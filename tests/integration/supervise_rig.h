@@ -14,6 +14,7 @@ struct rig {
 	struct vm_config config;
 	struct workload workload;
 	struct proc_id supervisor;
+	char *memserver; /* its control socket; clones then use backend uffd */
 };
 
 void rig_free(struct rig *r);
@@ -31,12 +32,16 @@ void rig_boot(struct rig *r);
 struct supervisor_call rig_call(const char *dir, uint64_t ms);
 /* The status, and one of its members as text ("null"); the text lives until the next call. */
 const char *rig_status(const char *dir, const char *key);
-/* Waits (polling status.json) until a member has that text; fails the test after 10 s. */
+/* Waits (polling status.json) until a member has that text; fails the test after 30 s. */
 void rig_await(const char *dir, const char *key, const char *want);
+pid_t rig_vmm_of(const char *dir);
+void rig_await_gone(pid_t pid);
 /* Runs words in the VM; stdout to out, the code is returned (negative errno on failure). */
 int rig_exec(const char *dir, const char *words, const char *input, struct buf *out);
 /* A snapshot in a staging directory; caller frees the path. */
 char *rig_snapshot(struct rig *r, bool keep_running, struct json_object **ret_manifest);
+/* A page server of the snapshot, in <data>/memserver; its process. */
+struct proc_id rig_memserver(struct rig *r, const char *snapshot);
 /* Spawns a supervisor in a new directory and restores into it. */
 int rig_restore(struct rig *r, const char *snapshot, const char *dir, const char *restart,
 		struct json_object **ret_status, struct err *err);

@@ -16,23 +16,6 @@
 #include "supervise_rig.h"
 #include "xalloc.h"
 
-static pid_t vmm_of(const char *dir)
-{
-	uint64_t pid = 0;
-
-	cr_assert_geq(parse_u64(rig_status(dir, "pid"), 1, INT32_MAX, &pid, NULL), 0);
-	return (pid_t)pid;
-}
-
-static void await_gone(pid_t pid)
-{
-	uint64_t deadline_ms = deadline_in(10000);
-
-	while (kill(pid, 0) == 0 && now_ms() < deadline_ms)
-		(void)usleep(2000);
-	cr_assert_neq(kill(pid, 0), 0, "process %d is still there", (int)pid);
-}
-
 Test(supervise, a_vm_boots_becomes_ready_and_stops)
 {
 	auto_rig struct rig r;
@@ -48,7 +31,7 @@ Test(supervise, a_vm_boots_becomes_ready_and_stops)
 	cr_expect_str_eq(rig_status(r.dir, "container"), "main");
 	cr_expect_str_eq(rig_status(r.dir, "boot_retries"), "[ ]");
 	cr_expect_str_eq(rig_status(r.dir, "ended"), "null");
-	pid_t pid = vmm_of(r.dir);
+	pid_t pid = rig_vmm_of(r.dir);
 
 	cr_expect_eq(kill(pid, 0), 0);
 	call = rig_call(r.dir, 10000);
@@ -57,7 +40,7 @@ Test(supervise, a_vm_boots_becomes_ready_and_stops)
 	cr_expect_str_eq(rig_status(r.dir, "ended"), "requested");
 	cr_expect_str_eq(rig_status(r.dir, "pid"), "null");
 	cr_expect_str_eq(rig_status(r.dir, "exit_code"), "143");
-	await_gone(pid);
+	rig_await_gone(pid);
 	cr_expect_eq(supervisor_stop(&call, 0, &err), 0, "stopping twice is fine");
 }
 
@@ -68,7 +51,7 @@ Test(supervise, the_vmm_is_nobody_and_its_directory_its_own)
 
 	rig_make(&r, "");
 	rig_boot(&r);
-	auto_free char *proc = xasprintf("/proc/%d", (int)vmm_of(r.dir));
+	auto_free char *proc = xasprintf("/proc/%d", (int)rig_vmm_of(r.dir));
 	auto_free char *vm = path_join(r.dir, "vm"), *ctl = path_join(r.dir, "ctl.sock");
 
 	cr_assert_eq(stat(proc, &st), 0);
@@ -183,7 +166,7 @@ Test(supervise, a_killed_vmm_is_recorded_with_its_last_words_and_told_to_who_wai
 			      : 1);
 	}
 	rig_await(r.dir, "health", "unhealthy");
-	cr_assert_eq(kill(vmm_of(r.dir), SIGKILL), 0);
+	cr_assert_eq(kill(rig_vmm_of(r.dir), SIGKILL), 0);
 	int status = -1;
 
 	cr_assert_eq(waitpid(child, &status, 0), child);
@@ -202,10 +185,10 @@ Test(supervise, a_killed_supervisor_takes_its_vmm_with_it)
 
 	rig_make(&r, "");
 	rig_boot(&r);
-	pid_t pid = vmm_of(r.dir);
+	pid_t pid = rig_vmm_of(r.dir);
 
 	cr_assert_eq(kill(r.supervisor.pid, SIGKILL), 0);
-	await_gone(pid);
+	rig_await_gone(pid);
 	cr_assert_geq(supervisor_peek(r.dir, r.host.boot_id, &seen, &err), 0);
 	cr_expect_str_eq(json_opt_str(seen, "state", ""), "failed");
 	cr_expect_str_eq(json_opt_str(seen, "error", ""), "its supervisor is gone");
@@ -262,6 +245,32 @@ Test(supervise, a_vmm_that_dies_at_its_start_is_an_error_with_its_words)
 	cr_expect(strstr(err.msg, "fake_qemu: died as told"), "%s", err.msg);
 	rig_await(r.dir, "ended", "crashed");
 	cr_expect_str_eq(rig_status(r.dir, "state"), "failed");
+}
+
+Test(supervise, stop_ends_a_boot_that_hangs_and_says_so_to_who_asked_for_it)
+{
+	auto_rig struct rig r;
+	struct supervisor_call call;
+	struct err err = {0};
+	int status = -1;
+
+	rig_make(&r, "fake.hang");
+	rig_spawn(&r, r.dir);
+	pid_t child = fork();
+
+	if (child == 0) {
+		call = rig_call(r.dir, 20000);
+		int code = supervisor_start(&call, &r.config, &r.workload, NULL, &err);
+
+		_exit(code == -ECANCELED && strcmp(err.msg, "the VM was stopped") == 0 ? 0 : 1);
+	}
+	while (strcmp(rig_status(r.dir, "pid"), "null") == 0 || !rig_status(r.dir, "pid")[0])
+		(void)usleep(2000);
+	call = rig_call(r.dir, 10000);
+	cr_assert_geq(supervisor_stop(&call, 5000, &err), 0, "%s", err.msg);
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
+	cr_expect_str_eq(rig_status(r.dir, "state"), "stopped");
 }
 
 Test(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
@@ -354,7 +363,6 @@ Test(supervise, hostile_input_ends_its_own_connection_only)
 	rig_spawn(&r, r.dir);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_close int fd = dial(r.dir);
-		auto_buf struct buf got = BUF_INIT(65536);
 
 		cr_assert_geq(
 			io_write_full(fd, cases[i].bytes, cases[i].len, deadline_in(5000), NULL),
@@ -386,178 +394,64 @@ Test(supervise, requests_that_make_no_sense_are_refused_with_a_sentence)
 	cr_expect_str_eq(err.msg, "snapshot: cannot snapshot a VM that is creating");
 }
 
-/* --- snapshots and clones ------------------------------------------------------------------- */
+/* --- boots that hang ------------------------------------------------------------------------- */
 
-static mode_t mode_of(const char *dir, const char *name)
-{
-	auto_free char *path = path_join(dir, name);
-	struct stat st = {0};
-
-	cr_assert_eq(stat(path, &st), 0, "no '%s'", path);
-	cr_expect_eq(st.st_uid, 0);
-	return st.st_mode & 07777;
-}
-
-Test(supervise, a_reaped_baseline_becomes_a_snapshot)
+Test(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it)
 {
 	auto_rig struct rig r;
-	auto_json struct json_object *m = NULL;
-	static const char *const files[] = {"vmstate", "memory", "data.img", "manifest.json"};
-	static const char *const keys[] = {
-		"engine",      "engine_version", "engine_sha256", "accel",  "cpu_model",
-		"tsc_khz",     "cpus",           "memory_bytes",  "disks",  "nic",
-		"page_size",   "kernel",         "initrd",        "rootfs", "agent_protocol",
-		"host_kernel", "created_at",     "pause_ms",
-	};
-
-	rig_make(&r, "");
-	rig_boot(&r);
-	auto_free char *snap = rig_snapshot(&r, false, &m);
-
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		cr_expect_eq(mode_of(snap, files[i]), 0440, "%s", files[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		cr_expect(json_object_object_get_ex(m, keys[i], NULL), "no %s", keys[i]);
-	rig_await(r.dir, "ended", "reaped");
-	cr_expect_str_eq(rig_status(r.dir, "state"), "stopped");
-	cr_expect_str_eq(rig_status(r.dir, "error"), "null");
-}
-
-Test(supervise, a_clone_is_ready_with_an_identity_of_its_own)
-{
-	auto_rig struct rig r;
-	auto_json struct json_object *status = NULL;
-	auto_buf struct buf one = BUF_INIT(4096), two = BUF_INIT(4096);
-	struct json_object *gates = NULL;
+	struct supervisor_call call;
 	struct err err = {0};
 
 	rig_make(&r, "");
-	rig_boot(&r);
-	auto_free char *snap = rig_snapshot(&r, true, NULL), *dir = rig_instance(&r, "clone-1");
-
-	cr_assert_geq(rig_restore(&r, snap, dir, "no", &status, &err), 0, "%s", err.msg);
-	cr_expect_str_eq(json_opt_str(status, "state", ""), "ready");
-	cr_expect_gt(json_opt_u64(status, "ready_ms", 0), 0);
-	gates = json_opt_obj(status, "gates");
-	for (const char *const *g = (const char *const[]){"restored", "agent", "clock", "entropy",
-							  "identity", "health", NULL};
-	     *g; g++)
-		cr_expect(json_object_object_get_ex(gates, *g, NULL), "no gate %s", *g);
-	cr_expect_eq(rig_exec(r.dir, "identity", NULL, &one), 0);
-	cr_expect_eq(rig_exec(dir, "identity", NULL, &two), 0);
-	cr_expect_eq(strncmp(buf_str(&one), "one ", 4), 0, "%s", buf_str(&one));
-	cr_expect_eq(strncmp(buf_str(&two), "clone ", 6), 0, "%s", buf_str(&two));
-	cr_expect(strstr(buf_str(&two), "{\"n\":2}"));
-	cr_expect_str_neq(strchr(buf_str(&one), ' '), strchr(buf_str(&two), ' '));
-	cr_expect_str_eq(rig_status(r.dir, "state"), "ready", "the source goes on");
-}
-
-Test(supervise, a_snapshot_of_another_host_is_refused_before_it_is_loaded)
-{
-	static const struct {
-		const char *key, *value, *says;
-	} cases[] = {
-		{"engine_sha256", "\"0\"", "it was taken with the engine binary '0', here it is "},
-		{"accel", "\"kvm\"", "it was taken with accelerator 'kvm', here it is 'tcg'"},
-		{"cpu_model", "\"Z80\"", "it was taken with CPU 'Z80'"},
-		{"tsc_khz", "1000", "it was taken with a TSC of 1000 kHz"},
-		{"agent_protocol", "99", "it was taken with agent protocol 99, here it is 1"},
-	};
-	auto_rig struct rig r;
-
-	rig_make(&r, "");
-	rig_boot(&r);
-	auto_free char *snap = rig_snapshot(&r, false, NULL);
-	auto_free char *path = path_join(snap, "manifest.json");
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		auto_json struct json_object *m = NULL, *bad = NULL;
-		auto_free char *name = xasprintf("clone-%zu", i), *dir = rig_instance(&r, name);
-		struct err err = {0};
-
-		cr_assert_geq(json_load(path, &m, NULL), 0);
-		cr_assert_geq(json_load(path, &bad, NULL), 0);
-		json_add(bad, cases[i].key, json_tokener_parse(cases[i].value));
-		cr_assert_geq(json_save(path, bad, NULL), 0);
-		cr_expect_lt(rig_restore(&r, snap, dir, "no", NULL, &err), 0);
-		cr_expect_eq(err.class, ERR_HOST);
-		cr_expect(strstr(err.msg, cases[i].says), "%s", err.msg);
-		cr_assert_geq(json_save(path, m, NULL), 0);
+	free(r.host.exe);
+	r.host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
+	if (!r.host.exe) {
+		rig_free(&r);
+		r = (struct rig){0};
+		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
 	}
-}
-
-Test(supervise, loaded_is_not_running)
-{
-	auto_rig struct rig r;
-	struct err err = {0};
-
-	rig_make(&r, "");
-	rig_boot(&r);
-	auto_free char *snap = rig_snapshot(&r, false, NULL), *dir = rig_instance(&r, "clone-1");
-
-	rig_script(&r, "fake.no_resume");
-	cr_expect_lt(rig_restore(&r, snap, dir, "no", NULL, &err), 0);
-	cr_expect(strstr(err.msg, "no vCPU runs"), "%s", err.msg);
-	rig_await(dir, "state", "failed");
-}
-
-Test(supervise, a_snapshot_that_fails_leaves_the_vm_running)
-{
-	auto_rig struct rig r;
-	auto_buf struct buf out = BUF_INIT(4096);
-	struct snapshot_request req = {0};
-	struct supervisor_call call;
-	struct err err = {0};
-
-	rig_make(&r, "fake.no_migrate");
-	rig_boot(&r);
-	auto_free char *dir = rig_instance(&r, "snap");
-
-	req.dir = dir;
+	(void)setenv("FCVM_TEST_BOOT_MS", "400", 1);
+	rig_script(&r, "fake.hang");
+	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
-	cr_expect_lt(supervisor_snapshot(&call, &req, NULL, &err), 0);
-	cr_expect(strstr(err.msg, "qemu could not save the VM's state"), "%s", err.msg);
-	cr_expect_eq(rig_exec(r.dir, "echo on", NULL, &out), 0);
-	cr_expect_str_eq(rig_status(r.dir, "state"), "ready");
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(supervisor_start(&call, &r.config, &r.workload, NULL, &err) < 0);
+	while (strcmp(rig_status(r.dir, "boot_retries"), "[ ]") == 0)
+		(void)usleep(2000);
+	rig_script(&r, "");
+	int status = -1;
+
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
+	cr_expect(strstr(rig_status(r.dir, "boot_retries"),
+			 "boot 1 of 3 did not reach the agent in time and is tried again; the "
+			 "console ends with: fake console: up"),
+		  "%s", rig_status(r.dir, "boot_retries"));
+	rig_await(r.dir, "state", "ready");
 }
 
-Test(supervise, a_failed_clone_is_restored_again_with_fresh_disks_when_told_so)
+Test(supervise, a_boot_that_always_hangs_fails_in_the_end)
 {
 	auto_rig struct rig r;
-	auto_buf struct buf one = BUF_INIT(4096), two = BUF_INIT(4096);
-	struct err err = {0};
-
-	rig_make(&r, "");
-	rig_boot(&r);
-	auto_free char *snap = rig_snapshot(&r, false, NULL), *dir = rig_instance(&r, "clone-1");
-	auto_free char *stray = path_join(dir, "vm/stray");
-
-	cr_assert_geq(rig_restore(&r, snap, dir, "on-failure", NULL, &err), 0, "%s", err.msg);
-	cr_expect_eq(rig_exec(dir, "identity", NULL, &one), 0);
-	cr_assert_geq(file_replace(stray, "x", 1, 0600, NULL), 0);
-	cr_assert_eq(kill(vmm_of(dir), SIGKILL), 0);
-	rig_await(dir, "restarts", "1");
-	rig_await(dir, "state", "ready");
-	cr_expect_eq(rig_exec(dir, "identity", NULL, &two), 0);
-	cr_expect_str_neq(buf_str(&one), buf_str(&two), "a new epoch");
-	cr_expect_not(file_exists(stray));
-}
-
-Test(supervise, updates_reach_the_running_vm)
-{
-	auto_rig struct rig r;
-	auto_buf struct buf out = BUF_INIT(4096);
-	const struct update_request req = {.metadata = "{\"n\":9}", .restart = "always"};
-	const struct update_request bad = {.restart = "sometimes"};
 	struct supervisor_call call;
 	struct err err = {0};
 
-	rig_make(&r, "");
-	rig_boot(&r);
-	call = rig_call(r.dir, 10000);
-	cr_assert_geq(supervisor_update(&call, &req, &err), 0, "%s", err.msg);
-	cr_expect_eq(rig_exec(r.dir, "identity", NULL, &out), 0);
-	cr_expect(strstr(buf_str(&out), "{\"n\":9}"), "%s", buf_str(&out));
-	cr_expect_lt(supervisor_update(&call, &bad, &err), 0);
-	cr_expect_str_eq(err.msg, "restart: expected no, on-failure or always, got 'sometimes'");
+	rig_make(&r, "fake.hang");
+	free(r.host.exe);
+	r.host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
+	if (!r.host.exe) {
+		rig_free(&r);
+		r = (struct rig){0};
+		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
+	}
+	(void)setenv("FCVM_TEST_BOOT_MS", "50", 1);
+	rig_spawn(&r, r.dir);
+	call = rig_call(r.dir, 20000);
+	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, &err), -ETIMEDOUT);
+	cr_expect_eq(err.class, ERR_NOT_READY);
+	cr_expect_eq(strncmp(err.msg, "the guest's agent did not answer in time", 40), 0, "%s",
+		     err.msg);
+	rig_await(r.dir, "state", "failed");
 }

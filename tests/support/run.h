@@ -41,9 +41,8 @@ void tmpdir_remove(char **dir);
 /* Compares with tests/golden/NAME; UPDATE_GOLDEN=1 rewrites it. */
 void golden_check(const char *name, const char *text);
 
-/* Everything a suite must leave as it found it: processes of fcvm (by executable and tag), network
- * namespaces, mounts, loop devices, links, unix sockets under /tmp/fcvm-*. One line each, sorted.
- */
-char *host_leftovers(void);
+/* What is left of a test on this machine: processes, mounts and loop devices that name the tag (its
+ * data directory), links and network namespaces of ours. One line each, sorted; "" when clean. */
+char *host_leftovers(const char *tag);
 
 #endif

@@ -1,7 +1,7 @@
-/* serve.h - ports to services; the same over the mux and over vsock, for every stream ends in a
+/* services.h - ports to services; the same over the mux and over vsock, for every stream ends in a
  * socket. */
-#ifndef FCVM_AGENT_SERVE_H
-#define FCVM_AGENT_SERVE_H
+#ifndef FCVM_AGENT_SERVICES_H
+#define FCVM_AGENT_SERVICES_H
 
 #include "agent.h"
 #include "mux.h"

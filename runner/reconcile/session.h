@@ -1,6 +1,6 @@
-/* run.h - one run of the loop: the set it holds, what is wanted, what is there, the plan. */
-#ifndef FCVM_RECONCILE_RUN_H
-#define FCVM_RECONCILE_RUN_H
+/* session.h - one run of the loop: the set it holds, what is wanted, what is there, the plan. */
+#ifndef FCVM_RECONCILE_SESSION_H
+#define FCVM_RECONCILE_SESSION_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,7 +33,7 @@ struct reconcile_options {
 	void *data;
 };
 
-struct run {
+struct session {
 	const struct reconcile_options *options;
 	struct set set;
 	struct resource_choice choice;
@@ -46,20 +46,21 @@ struct run {
 	struct strv notes; /* what people should know beside the plan */
 	uint64_t started_ms, deadline_ms;
 };
-#define auto_run __attribute__((cleanup(run_close)))
+#define auto_session __attribute__((cleanup(session_close)))
 
 /* Locks the set and opens journal and events. fleet NULL: only records count. */
-int run_open(const struct host *host, const struct fleet *fleet, const char *set_name,
-	     const char *command, const struct reconcile_options *options, struct run *ret,
-	     struct err *err);
+int session_open(const struct host *host, const struct fleet *fleet, const char *set_name,
+		 const char *command, const struct reconcile_options *options, struct session *ret,
+		 struct err *err);
 /* The same without lock, journal, events: nothing is changed. */
-int run_open_readonly(const struct host *host, const struct fleet *fleet, const char *set_name,
-		      const struct reconcile_options *options, struct run *ret, struct err *err);
-void run_close(struct run *run);
+int session_open_readonly(const struct host *host, const struct fleet *fleet, const char *set_name,
+			  const struct reconcile_options *options, struct session *ret,
+			  struct err *err);
+void session_close(struct session *run);
 
 /* Graph, observation: run->graph and run->seen. */
-int run_observe(struct run *run, struct buf *skipped, struct err *err);
+int session_observe(struct session *run, struct buf *skipped, struct err *err);
 /* Executes run->plan; the result's sentence and class go to err. */
-int run_execute(struct run *run, struct execute_result *ret, struct err *err);
+int session_execute(struct session *run, struct execute_result *ret, struct err *err);
 
 #endif

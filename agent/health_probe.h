@@ -1,7 +1,7 @@
-/* probe.h - one health probe: connect (tcp), GET (http, 200-399, redirects not followed), or a
- * command in the container. Never blocks; ends by its timeout at the latest. */
-#ifndef FCVM_AGENT_PROBE_H
-#define FCVM_AGENT_PROBE_H
+/* health_probe.h - one health probe: connect (tcp), GET (http, 200-399, redirects not followed), or
+ * a command in the container. Never blocks; ends by its timeout at the latest. */
+#ifndef FCVM_AGENT_HEALTH_PROBE_H
+#define FCVM_AGENT_HEALTH_PROBE_H
 
 #include "agent.h"
 #include "proto_workload.h"

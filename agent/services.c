@@ -1,4 +1,4 @@
-#include "serve.h"
+#include "services.h"
 
 #include <dirent.h>
 #include <errno.h>

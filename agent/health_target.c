@@ -1,12 +1,12 @@
-/* probe_target.c - the texts of a probe: where to, and what the answer says; pure. */
+/* health_target.c - the texts of a probe: where to, and what the answer says; pure. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cleanup.h"
+#include "health_probe.h"
 #include "parse.h"
-#include "probe.h"
 #include "xalloc.h"
 
 static int set_address(const char *host, struct probe_target *ret, struct err *err)

@@ -1,4 +1,4 @@
-#include "run.h"
+#include "session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "progress.h"
 #include "xalloc.h"
 
-void run_close(struct run *run)
+void session_close(struct session *run)
 {
 	observe_free(run->seen, run->graph.n);
 	plan_free(&run->plan);
@@ -20,7 +20,7 @@ void run_close(struct run *run)
 	events_close_p(&run->events);
 	set_close(&run->set);
 	strv_free(&run->notes);
-	*run = (struct run){.set.lock_fd = -1};
+	*run = (struct session){.set.lock_fd = -1};
 }
 
 static bool has_check(const struct probe_spec *p)
@@ -28,7 +28,7 @@ static bool has_check(const struct probe_spec *p)
 	return p->http || p->tcp || p->exec.n > 0;
 }
 
-static void note_snapshot(struct run *run, const struct snapshot_spec *s)
+static void note_snapshot(struct session *run, const struct snapshot_spec *s)
 {
 	if (strcmp(s->backend, "auto") == 0 && !run->choice.uffd)
 		strv_addf(&run->notes, "snapshots.%s.memory.backend: auto means file here: %s",
@@ -40,7 +40,7 @@ static void note_snapshot(struct run *run, const struct snapshot_spec *s)
 			  s->name, s->from->name);
 }
 
-static void make_notes(struct run *run, const struct fleet *fleet)
+static void make_notes(struct session *run, const struct fleet *fleet)
 {
 	if (resource_uses_auto_network(fleet))
 		strv_add(&run->notes, "network: auto means none in this version");
@@ -49,7 +49,7 @@ static void make_notes(struct run *run, const struct fleet *fleet)
 }
 
 static int begin(const struct host *host, const struct fleet *fleet,
-		 const struct reconcile_options *options, struct run *run, struct err *err)
+		 const struct reconcile_options *options, struct session *run, struct err *err)
 {
 	char uuid[37];
 	int r = 0;
@@ -72,19 +72,20 @@ static int begin(const struct host *host, const struct fleet *fleet,
 }
 
 /* Pointers into the run itself: set once it stands where it stays. */
-static void settle(struct run *ret, struct run *run)
+static void settle(struct session *ret, struct session *run)
 {
 	*ret = *run;
-	*run = (struct run){.set.lock_fd = -1};
+	*run = (struct session){.set.lock_fd = -1};
 	ret->ctx.set = ret->set.name;
 	ret->ctx.set_dir = ret->set.dir;
 	ret->ctx.choice = ret->ctx.fleet ? &ret->choice : NULL;
 }
 
-int run_open_readonly(const struct host *host, const struct fleet *fleet, const char *set_name,
-		      const struct reconcile_options *options, struct run *ret, struct err *err)
+int session_open_readonly(const struct host *host, const struct fleet *fleet, const char *set_name,
+			  const struct reconcile_options *options, struct session *ret,
+			  struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
+	auto_session struct session run = {.set.lock_fd = -1};
 	int r = 0;
 
 	if (fleet && !options->take_over)
@@ -99,7 +100,7 @@ int run_open_readonly(const struct host *host, const struct fleet *fleet, const 
 	return 0;
 }
 
-static void say_unfinished(const struct run *run, const struct journal_last *last)
+static void say_unfinished(const struct session *run, const struct journal_last *last)
 {
 	auto_free char *text = NULL;
 
@@ -110,11 +111,11 @@ static void say_unfinished(const struct run *run, const struct journal_last *las
 	run->options->warn(run->options->data, text);
 }
 
-int run_open(const struct host *host, const struct fleet *fleet, const char *set_name,
-	     const char *command, const struct reconcile_options *options, struct run *ret,
-	     struct err *err)
+int session_open(const struct host *host, const struct fleet *fleet, const char *set_name,
+		 const char *command, const struct reconcile_options *options, struct session *ret,
+		 struct err *err)
 {
-	auto_run struct run run = {.set.lock_fd = -1};
+	auto_session struct session run = {.set.lock_fd = -1};
 	struct journal_last last = {0};
 	int r = begin(host, fleet, options, &run, err);
 	struct set_open how = {
@@ -139,14 +140,14 @@ int run_open(const struct host *host, const struct fleet *fleet, const char *set
 	return 0;
 }
 
-int run_observe(struct run *run, struct buf *skipped, struct err *err)
+int session_observe(struct session *run, struct buf *skipped, struct err *err)
 {
 	int r = graph_build(run->ctx.fleet, &run->choice, &run->graph, err);
 
 	return r < 0 ? r : observe_all(&run->ctx, &run->graph, skipped, &run->seen, err);
 }
 
-static void emit_summary(struct run *run, const struct execute_result *res)
+static void emit_summary(struct session *run, const struct execute_result *res)
 {
 	if (!run->events)
 		return;
@@ -193,7 +194,7 @@ static int judge(const struct execute_result *res, struct err *err)
 	return err->code;
 }
 
-int run_execute(struct run *run, struct execute_result *ret, struct err *err)
+int session_execute(struct session *run, struct execute_result *ret, struct err *err)
 {
 	static const struct policy_spec dflt = {.build = 1, .boot = 2, .restore = 16, .health = 32};
 	const struct policy_spec *p = run->ctx.fleet ? &run->ctx.fleet->policy : &dflt;

@@ -1,0 +1,279 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent_rig.h"
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "proto.h"
+#include "proto_workload.h"
+#include "services.h"
+#include "tlv.h"
+
+/* Sends one request and waits for its reply; returns TAG_CODE, text into ret. */
+static int call(struct agent_rig *r, struct client *c, uint16_t msg, const struct buf *more,
+		char text[512])
+{
+	static uint64_t id;
+	auto_buf struct buf body = BUF_INIT(AGENT_CONTROL_MAX);
+	auto_free char *got = NULL;
+	uint64_t code = 0, back = 0;
+
+	tlv_put_u64(&body, TAG_ID, ++id);
+	if (more)
+		buf_add(&body, buf_str(more), more->len);
+	c->last_type = 0;
+	chan_send_buf(c->chan, msg, &body);
+	RIG_UNTIL(r, c->last_type == MSG_REPLY);
+	const uint8_t *reply = (const uint8_t *)buf_str(&c->last);
+	cr_assert_eq(proto_find_u64(reply, c->last.len, TAG_ID, 0, &back, NULL), 0);
+	cr_assert_eq(back, id);
+	cr_assert_eq(proto_find_u64(reply, c->last.len, TAG_CODE, 999, &code, NULL), 0);
+	cr_assert_geq(proto_find_str(reply, c->last.len, TAG_TEXT, 500, &got, NULL), 0);
+	(void)snprintf(text, 512, "%s", got ? got : "");
+	return (int)code;
+}
+
+static void read_run(struct agent_rig *r, const char *name, struct buf *out)
+{
+	auto_free char *path = path_join(r->dir, name);
+
+	buf_reset(out);
+	cr_assert_eq(file_read(path, 4096, out, NULL), 0, "%s", path);
+}
+
+static struct proto_resume an_identity(void)
+{
+	static char epoch[] = "11111111-2222-3333-4444-555555555555",
+		    boot[] = "66666666-7777-8888-9999-aaaaaaaaaaaa", host[] = "web-1",
+		    machine[] = "0123456789abcdef0123456789abcdef", meta[] = "{\"n\":1}";
+
+	return (struct proto_resume){.epoch = epoch,
+				     .unix_now_ns = 1,
+				     .entropy_len = 64,
+				     .hostname = host,
+				     .machine_id = machine,
+				     .boot_id = boot,
+				     .metadata = meta};
+}
+
+Test(control, hello_tells_version_boot_id_and_agent)
+{
+	struct agent_rig r;
+	struct client c;
+	char text[512];
+	auto_buf struct buf more = BUF_INIT(256);
+	auto_free char *agent = NULL;
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	tlv_put_u64(&more, TAG_VERSION, AGENT_PROTO_VERSION);
+	cr_expect_eq(call(&r, &c, MSG_HELLO, &more, text), 0);
+	cr_assert_eq(proto_find_str((const uint8_t *)buf_str(&c.last), c.last.len, TAG_AGENT, 64,
+				    &agent, NULL),
+		     1);
+	cr_expect_eq(strncmp(agent, "fc-agent ", 9), 0);
+	buf_reset(&more);
+	tlv_put_u64(&more, TAG_VERSION, 99);
+	cr_expect_eq(call(&r, &c, MSG_HELLO, &more, text), EPROTO);
+	cr_expect_str_eq(text, "the agent speaks protocol 1, the host 99");
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
+Test(control, a_new_connection_replaces_the_old_one)
+{
+	struct agent_rig r;
+	struct client first, second;
+	char text[512];
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &first);
+	cr_expect_eq(call(&r, &first, MSG_PING, NULL, text), 0);
+	client_open(&r, AGENT_PORT_CONTROL, &second);
+	RIG_UNTIL(&r, first.closed);
+	cr_expect_eq(call(&r, &second, MSG_PING, NULL, text), 0);
+	client_close(&first);
+	client_close(&second);
+	agent_rig_free(&r);
+}
+
+Test(control, what_cannot_be_done_is_answered_with_a_sentence)
+{
+	static const struct {
+		uint16_t msg;
+		int code;
+		const char *text;
+	} cases[] = {
+		{99, EOPNOTSUPP, "the agent knows no message 99"},
+		{MSG_WORKLOAD, EBADMSG, "a workload without a container"},
+		{MSG_METADATA, EBADMSG, "a metadata message without metadata"},
+		{MSG_RESUME, EBADMSG, "malformed message: entropy is not 64 to 256 bytes"},
+	};
+	struct agent_rig r;
+	struct client c;
+	char text[512];
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cr_expect_eq(call(&r, &c, cases[i].msg, NULL, text), cases[i].code);
+		cr_expect_str_eq(text, cases[i].text, "%s", text);
+	}
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
+Test(control, a_resume_rewrites_identity_in_place_runs_hooks_and_says_ready)
+{
+	struct agent_rig r;
+	struct client c;
+	char text[512];
+	auto_buf struct buf body = BUF_INIT(4096);
+	auto_buf struct buf file = BUF_INIT(4096);
+	struct proto_resume id = an_identity();
+	struct proto_hook hook = {0};
+	struct stat before, after;
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	auto_free char *path = path_join(r.dir, "epoch");
+	auto_free char *mark = path_join(r.dir, "hooked");
+	cr_assert_eq(stat(path, &before), 0);
+	strv_add(&hook.argv, "touch");
+	strv_add(&hook.argv, mark);
+	id.hooks = (struct proto_hooks){&hook, 1};
+	proto_put_resume(&body, &id);
+	cr_expect_eq(call(&r, &c, MSG_RESUME, &body, text), 0, "%s", text);
+	cr_expect_eq(c.frames, 1 + 6, "five gates, hooks, and the reply");
+	cr_assert_eq(stat(path, &after), 0);
+	cr_expect_eq(before.st_ino, after.st_ino);
+	read_run(&r, "epoch", &file);
+	cr_expect_str_eq(buf_str(&file), "11111111-2222-3333-4444-555555555555\n");
+	read_run(&r, "boot_id", &file);
+	cr_expect_str_eq(buf_str(&file), "66666666-7777-8888-9999-aaaaaaaaaaaa\n");
+	read_run(&r, "metadata.json", &file);
+	cr_expect_str_eq(buf_str(&file), "{\"n\":1}\n");
+	cr_expect(file_exists(mark));
+	proto_hook_free(&hook);
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
+Test(control, a_bad_identity_fails_its_gate_and_changes_nothing)
+{
+	static const struct {
+		const char *host, *machine, *boot, *text;
+	} cases[] = {
+		{"-x", NULL, NULL, "gate identity: host name '-x' is not one"},
+		{"a b", NULL, NULL, "gate identity: host name 'a b' is not one"},
+		{NULL, "XYZ", NULL, "gate identity: machine-id 'XYZ' is not 32 hex digits"},
+		{NULL, NULL, "no",
+		 "gate identity: boot_id 'no' or epoch "
+		 "'11111111-2222-3333-4444-555555555555' is not a UUID"},
+	};
+	struct agent_rig r;
+	struct client c;
+	char text[512];
+	auto_buf struct buf before = BUF_INIT(4096);
+	auto_buf struct buf after = BUF_INIT(4096);
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	read_run(&r, "epoch", &before);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_buf struct buf body = BUF_INIT(4096);
+		struct proto_resume id = an_identity();
+
+		if (cases[i].host)
+			id.hostname = (char *)(uintptr_t)cases[i].host;
+		if (cases[i].machine)
+			id.machine_id = (char *)(uintptr_t)cases[i].machine;
+		if (cases[i].boot)
+			id.boot_id = (char *)(uintptr_t)cases[i].boot;
+		proto_put_resume(&body, &id);
+		cr_expect_eq(call(&r, &c, MSG_RESUME, &body, text), EINVAL);
+		cr_expect_str_eq(text, cases[i].text, "%s", text);
+	}
+	read_run(&r, "epoch", &after);
+	cr_expect_str_eq(buf_str(&before), buf_str(&after));
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
+static void put_hook(struct buf *body, const char *script, uint64_t timeout_ms)
+{
+	struct proto_hook hook = {.timeout_ms = timeout_ms};
+
+	strv_add(&hook.argv, "sh");
+	strv_add(&hook.argv, "-c");
+	strv_add(&hook.argv, script);
+	proto_put_hook(body, &hook);
+	proto_hook_free(&hook);
+}
+
+Test(control, hooks_run_in_order_and_the_first_failure_ends_the_step)
+{
+	struct agent_rig r;
+	struct client c;
+	char text[512];
+	auto_buf struct buf body = BUF_INIT(4096);
+	auto_free char *append = NULL;
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	auto_free char *mark = path_join(r.dir, "never");
+	auto_buf struct buf script = BUF_INIT(256);
+	put_hook(&body, "exit 0", 0);
+	put_hook(&body, "echo one; echo two >&2; exit 3", 0);
+	buf_addf(&script, "touch %s", mark);
+	put_hook(&body, buf_str(&script), 0);
+	cr_expect_eq(call(&r, &c, MSG_PREPARE, &body, text), ECHILD);
+	cr_expect_str_eq(text, "prepare hook 2 ('sh') failed with exit code 3: one two", "%s",
+			 text);
+	cr_expect_not(file_exists(mark));
+
+	buf_reset(&body);
+	put_hook(&body, "sleep 1000", 50);
+	cr_expect_eq(call(&r, &c, MSG_PREPARE, &body, text), ETIMEDOUT);
+	cr_expect_str_eq(text,
+			 "prepare hook 1 ('sh') failed with exit code 124: timed out after 50ms",
+			 "%s", text);
+
+	buf_reset(&body);
+	put_hook(&body, "exit 0", 0);
+	tlv_put_u64(&body, TAG_SETTLE_MS, 10);
+	cr_expect_eq(call(&r, &c, MSG_PREPARE, &body, text), 0, "%s", text);
+	cr_expect_eq(call(&r, &c, MSG_THAW, NULL, text), 0, "%s", text);
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
+Test(control, a_shutdown_replies_before_it_ends_the_agent)
+{
+	struct agent_rig r;
+	struct client c;
+	char text[512];
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	cr_expect_eq(call(&r, &c, MSG_SHUTDOWN, NULL, text), 0);
+	cr_expect_eq(loop_run(r.loop, NULL), 0);
+	client_close(&c);
+	agent_fini(&r.agent);
+	loop_free_p(&r.loop);
+	(void)file_remove_tree(r.dir, NULL);
+}
+
+Test(control, there_is_no_service_on_other_ports)
+{
+	struct agent_rig r;
+	int fd = dup(0);
+
+	agent_rig_new(&r);
+	cr_expect_eq(serve_connection(&r.agent, 22, fd), -ECONNREFUSED);
+	agent_rig_free(&r);
+}

@@ -1,0 +1,115 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "admission.h"
+#include "cleanup.h"
+#include "json.h"
+#include "loop_rig.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+static uint64_t half(struct json_object *record)
+{
+	(void)record;
+	return 128 * MIB;
+}
+
+Test(admission, what_starts_counts_whole_and_what_runs_by_what_it_may_still_take)
+{
+	auto_rig struct rig was, now;
+
+	rig_make(&was, NULL, NULL);
+	rig_settle(&was);
+	rig_make(&now, "count: 3", "count: 5");
+	rig_inherit(&now, &was);
+	rig_plan(&now);
+	struct admission a = admission_need(&now.g, now.seen, &now.plan, half);
+	cr_expect_eq(a.vms, 2);
+	cr_expect_eq(a.memory_bytes, 2 * (256 * MIB + ADMISSION_OVERHEAD) + 3 * 128 * MIB);
+	cr_expect_eq(a.disk_bytes, 0);
+}
+
+Test(admission, a_baseline_counts_with_its_memory_file)
+{
+	auto_rig struct rig r;
+
+	rig_make(&r, NULL, NULL);
+	rig_inherit(&r, NULL);
+	rig_plan(&r);
+	struct admission a = admission_need(&r.g, r.seen, &r.plan, half);
+	cr_expect_eq(a.vms, 4);
+	cr_expect_eq(a.memory_bytes, 4 * (256 * MIB + ADMISSION_OVERHEAD));
+	cr_expect_eq(a.disk_bytes, 256 * MIB);
+}
+
+struct check {
+	struct admission need;
+	struct admission_host have;
+	double overcommit;
+	const char *msg; /* NULL: fits */
+};
+
+static const struct check checks[] = {
+	{{0, 0, 0}, {0, 0}, 1.0, NULL},
+	{{2 * GIB, 0, 2}, {3 * GIB, 0}, 1.0, NULL},
+	{{2 * GIB + 1, 0, 2}, {3 * GIB, 0}, 1.5, NULL},
+	{{4 * GIB, 0, 4},
+	 {3 * GIB, 0},
+	 1.0,
+	 "not enough memory: 4 VMs to start may need 4 GiB, 3 GiB are available and policy.memory "
+	 "keeps 1 GiB of it back (overcommit 1); short of 2 GiB"},
+	{{1 * GIB, 0, 1},
+	 {512 * MIB, 0},
+	 4.0,
+	 "not enough memory: 1 VMs to start may need 1 GiB, 512 MiB are available and "
+	 "policy.memory keeps 1 GiB of it back (overcommit 4); short of 1 GiB"},
+	{{1 * GIB, 3 * GIB, 1},
+	 {8 * GIB, 1 * GIB},
+	 1.0,
+	 "not enough disk space: memory files and snapshots may need 3 GiB, 1 GiB are free; short "
+	 "of 2 GiB"},
+};
+
+Test(admission, a_refusal_is_exit_4_and_says_by_how_much)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		const struct check *c = &checks[i];
+		const struct policy_spec policy = {.memory_reserve_bytes = GIB,
+						   .memory_overcommit = c->overcommit};
+		struct err err = {0};
+		int r = admission_check(&c->need, &c->have, &policy, &err);
+
+		if (!c->msg) {
+			cr_expect_eq(r, 0, "case %zu: %s", i, err.msg);
+			continue;
+		}
+		cr_expect_lt(r, 0, "case %zu", i);
+		cr_expect_str_eq(err.msg, c->msg);
+		cr_expect_eq(err_exit_status(&err), 4);
+	}
+}
+
+Test(admission, this_host_can_be_measured_before_the_data_directory_exists)
+{
+	struct admission_host have = {0};
+	struct err err = {0};
+
+	cr_assert_eq(admission_measure("/tmp/fcvm-not-there/a/b", &have, &err), 0, "%s", err.msg);
+	cr_expect_gt(have.memory_available, 0);
+	cr_expect_gt(have.disk_free, 0);
+}
+
+Test(admission, resident_memory_of_a_hostile_or_dead_record_is_unknown)
+{
+	static const char *const texts[] = {"{}", "{\"pid\":-1}", "{\"pid\":\"x\"}",
+					    "{\"pid\":99999999999999}"};
+
+	cr_expect_eq(admission_resident(NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		auto_json struct json_object *o = NULL;
+
+		cr_assert_eq(json_parse(texts[i], strlen(texts[i]), &o, NULL), 0);
+		cr_expect_eq(admission_resident(o), 0);
+	}
+}

@@ -1,0 +1,86 @@
+#include <criterion/criterion.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "cleanup.h"
+#include "file.h"
+#include "loop_rig.h"
+#include "progress.h"
+
+struct screen {
+	struct rig rig;
+	int fds[2];
+	struct progress *p;
+};
+
+static void begin(struct screen *s, bool terminal)
+{
+	rig_make(&s->rig, NULL, NULL);
+	rig_inherit(&s->rig, NULL);
+	rig_plan(&s->rig);
+	cr_assert_eq(pipe(s->fds), 0);
+	const struct progress_spec spec = {
+		.fd = s->fds[1], .terminal = terminal, .g = &s->rig.g, .plan = &s->rig.plan};
+	s->p = progress_new(&spec);
+}
+
+static void end(struct screen *s, struct buf *out)
+{
+	char chunk[4096];
+	ssize_t n;
+
+	progress_free_p(&s->p);
+	close(s->fds[1]);
+	while ((n = read(s->fds[0], chunk, sizeof(chunk))) > 0)
+		buf_add(out, chunk, (size_t)n);
+	close(s->fds[0]);
+	rig_free(&s->rig);
+}
+
+Test(progress, piped_output_is_plain_lines)
+{
+	auto_buf struct buf out = BUF_INIT(65536);
+	struct screen s;
+
+	begin(&s, false);
+	size_t kernel = rig_step(&s.rig, VERB_CREATE, "kernel/default");
+	size_t clone = rig_step(&s.rig, VERB_CREATE, "clone/web-1");
+	progress_start(s.p, kernel, 1000);
+	progress_say(s.p, kernel, "fetching");
+	progress_end(s.p, kernel, 2500, NULL);
+	progress_start(s.p, clone, 3000);
+	progress_end(s.p, clone, 3040, "no memory server");
+	progress_note(s.p, "interrupted");
+	progress_tick(s.p, 4000);
+	end(&s, &out);
+	cr_expect_str_eq(buf_str(&out), "kernel/default: create: kernels.default\n"
+					"kernel/default: create: fetching\n"
+					"kernel/default: create: done in 1.5s\n"
+					"clone/web-1: create: fleets.web.count\n"
+					"clone/web-1: create: failed after 40ms: no memory server\n"
+					"interrupted\n");
+}
+
+Test(progress, a_terminal_shows_one_line_a_resource_and_a_bar_for_clones)
+{
+	auto_buf struct buf out = BUF_INIT(1u << 20);
+	struct screen s;
+
+	begin(&s, true);
+	progress_start(s.p, rig_step(&s.rig, VERB_CREATE, "clone/web-0"), 1000);
+	progress_end(s.p, rig_step(&s.rig, VERB_CREATE, "clone/web-0"), 1100, NULL);
+	progress_start(s.p, rig_step(&s.rig, VERB_CREATE, "clone/web-1"), 1100);
+	progress_say(s.p, rig_step(&s.rig, VERB_CREATE, "clone/web-1"), "restoring");
+	progress_tick(s.p, 1200);
+	end(&s, &out);
+	/* Only the last drawing counts: what follows the last way up. */
+	const char *last = NULL;
+	for (const char *at = buf_str(&out); (at = strstr(at, "\033[7A")); at++)
+		last = at;
+	cr_assert(last, "seven lines are redrawn: six resources and one fleet");
+	cr_expect(strstr(last, "clone/web-*"), "%s", last);
+	cr_expect(strstr(last, "[######--------------] 1/3"), "%s", last);
+	cr_expect(strstr(last, "restoring"), "%s", last);
+	cr_expect(strstr(last, "· kernel/default"), "%s", last);
+}

@@ -1,0 +1,118 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "field_list.h"
+
+static const struct place here = {3, 7};
+
+static void fill(struct field_list *f, const char *memory, const char *restart, const char *note)
+{
+	field_list_add(f, "baselines.web", "memory", CHANGE_REPLACE, here, memory);
+	field_list_add(f, "fleets.web", "restart", CHANGE_UPDATE, here, restart);
+	field_list_add(f, "baselines.web", "ready_timeout", CHANGE_NONE, here, note);
+}
+
+struct pair {
+	const char *memory, *restart, *note;
+	enum change change;
+	const char *path, *old, *new; /* of the first reason; NULL: none */
+};
+
+static const struct pair pairs[] = {
+	{"256MiB", "no", "5", CHANGE_NONE, NULL, NULL, NULL},
+	{"512MiB", "no", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", "512MiB"},
+	{"256MiB", "always", "5", CHANGE_UPDATE, "fleets.web.restart", "no", "always"},
+	{"256MiB", "no", "6", CHANGE_NONE, "baselines.web.ready_timeout", "5", "6"},
+	{"", "no", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", NULL},
+	{"256MiB", NULL, "5", CHANGE_UPDATE, "fleets.web.restart", "no", NULL},
+	{"512MiB", "always", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", "512MiB"},
+};
+
+Test(field_list, the_costliest_difference_decides_and_each_is_told)
+{
+	auto_field_list struct field_list was = {0};
+
+	fill(&was, "256MiB", "no", "5");
+	auto_json struct json_object *recorded = field_list_to_json(&was);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		const struct pair *p = &pairs[i];
+		auto_field_list struct field_list now = {0};
+		auto_reasons struct reasons why = {0};
+
+		fill(&now, p->memory, p->restart, p->note);
+		cr_expect_eq(field_list_diff(&now, recorded, &why), p->change, "case %zu", i);
+		cr_assert_eq(why.n > 0, p->path != NULL, "case %zu", i);
+		if (!p->path)
+			continue;
+		cr_expect_str_eq(why.v[0].path, p->path);
+		cr_expect_str_eq(why.v[0].old, p->old);
+		if (p->new)
+			cr_expect_str_eq(why.v[0].new, p->new);
+		else
+			cr_expect_null(why.v[0].new);
+	}
+}
+
+Test(field_list, a_record_without_or_with_a_foreign_spec_differs_in_everything)
+{
+	static const char *const texts[] = {"{}", "{\"replace\":7}", "{\"replace\":[1]}",
+					    "{\"update\":{\"baselines.web.memory\":{}}}"};
+	auto_field_list struct field_list now = {0};
+
+	fill(&now, "256MiB", "no", "5");
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		auto_reasons struct reasons why = {0};
+		auto_json struct json_object *o = NULL;
+
+		cr_assert_eq(json_parse(texts[i], strlen(texts[i]), &o, NULL), 0);
+		cr_expect_eq(field_list_diff(&now, o, &why), CHANGE_REPLACE, "%s", texts[i]);
+		cr_expect_geq(why.n, 3);
+	}
+	auto_reasons struct reasons why = {0};
+	cr_expect_eq(field_list_diff(&now, NULL, &why), CHANGE_REPLACE);
+}
+
+static void digest(const char *memory, const char *restart, const char *note, enum change least,
+		   char ret[DIGEST_HEX_SIZE])
+{
+	auto_field_list struct field_list f = {0};
+	auto_digest struct digest *d = digest_new();
+
+	fill(&f, memory, restart, note);
+	field_list_digest(&f, least, d);
+	digest_hex(d, ret);
+}
+
+Test(field_list, a_digest_sees_only_fields_of_its_class)
+{
+	char a[DIGEST_HEX_SIZE], b[DIGEST_HEX_SIZE];
+
+	digest("256MiB", "no", "5", CHANGE_REPLACE, a);
+	digest("256MiB", "always", "6", CHANGE_REPLACE, b);
+	cr_expect_str_eq(a, b);
+	digest("512MiB", "no", "5", CHANGE_REPLACE, b);
+	cr_expect_str_neq(a, b);
+	digest("256MiB", "no", "5", CHANGE_UPDATE, a);
+	digest("256MiB", "no", "6", CHANGE_UPDATE, b);
+	cr_expect_str_eq(a, b);
+	digest("256MiB", "always", "5", CHANGE_UPDATE, b);
+	cr_expect_str_neq(a, b);
+}
+
+Test(field_list, sizes_are_exact)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} cases[] = {{256u << 20, "256MiB"},
+		     {1000000000, "1000000000"},
+		     {(256u << 20) + 1, "268435457"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_field_list struct field_list f = {0};
+
+		field_list_add_size(&f, "b", "memory", CHANGE_REPLACE, here, cases[i].bytes);
+		cr_expect_str_eq(f.v[0].value, cases[i].text);
+	}
+}
