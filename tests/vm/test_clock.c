@@ -11,6 +11,8 @@
 #include "vm_env.h"
 #include "xalloc.h"
 
+TestSuite(clock, .fini = vm_env_cleanup);
+
 #define AGE_MS 20000
 #define SKEW_MS 500
 

@@ -8,6 +8,8 @@
 #include "vm_env.h"
 #include "xalloc.h"
 
+TestSuite(exec, .fini = vm_env_cleanup);
+
 static void exec_in(struct vm_env *env, struct run_result *r, const char *input,
 		    const char *const *words)
 {

@@ -10,6 +10,8 @@
 #include "vm_env.h"
 #include "xalloc.h"
 
+TestSuite(fleet, .fini = vm_env_cleanup);
+
 static void check_row(struct json_object *row)
 {
 	const char *name = json_opt_str(row, "name", "?");

@@ -14,6 +14,8 @@
 #include "vm_env.h"
 #include "xalloc.h"
 
+TestSuite(repair, .fini = vm_env_cleanup);
+
 Test(repair, a_killed_vmm_is_failed_and_apply_makes_it_again)
 {
 	struct vm_env env;
@@ -54,7 +56,7 @@ Test(repair, a_killed_supervisor_takes_its_vmm_along_and_apply_makes_both_again)
 	pid_t kept = vm_pid(ps, vm_name(&env, "web-1"));
 
 	cr_assert_eq(kill(parent_of(vmm), SIGKILL), 0);
-	vm_await_state(&env, vm_name(&env, "web-0"), "lost");
+	vm_await_state(&env, vm_name(&env, "web-0"), "failed");
 	auto_free char *exe = xasprintf("/proc/%d/exe", vmm);
 	uint64_t deadline = deadline_in(10000);
 	while (access(exe, F_OK) == 0) {

@@ -4,6 +4,8 @@
 
 #include "vm_env.h"
 
+TestSuite(soak, .fini = vm_env_cleanup);
+
 Test(soak, a_baseline_boots_at_the_first_try)
 {
 	struct vm_env env;

@@ -17,7 +17,6 @@ struct vm_env {
 	char *dir;  /* data directory, 0711 */
 	char *spec; /* path of fleet.yaml */
 	char *set;  /* unique name of the set */
-	char *before;
 };
 
 /* Skips the test (with the reason) without root or /dev/net/tun. `body` follows the hello
@@ -25,6 +24,9 @@ struct vm_env {
 void vm_env_init(struct vm_env *env, const char *what, const char *body);
 /* destroy must succeed and leave the host as it was. */
 void vm_env_finish(struct vm_env *env);
+
+/* For TestSuite(.fini): what a failed test left running is destroyed. */
+void vm_env_cleanup(void);
 
 /* fcvm with words ending in NULL; status checked against want (-1: any). */
 void vm_run(struct vm_env *env, struct run_result *r, int want, const char *const *words);
@@ -45,6 +47,8 @@ pid_t vm_pid(struct json_object *ps, const char *name);
 size_t vm_count(struct json_object *ps, const char *kind, const char *state);
 /* Waits until the row's state is `state`, by reading status over and over with a deadline. */
 void vm_await_state(struct vm_env *env, const char *name, const char *state);
+/* The one directory in parent; caller frees. */
+char *vm_only_dir(const char *parent);
 /* Absolute path of the newest snapshot directory of the set. */
 char *vm_snapshot_dir(struct vm_env *env, const char *snapshot);
 /* Text of a file below the set's directory. */
