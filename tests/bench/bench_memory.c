@@ -1,7 +1,8 @@
 /* bench_memory.c - the page server beside what the kernel can do at all, in the same run.
  *
  *   raw_uffdio_copy  a loop of 4 KiB UFFDIO_COPY into memory nobody waits for: the limit
- *   bare_handler     a process of poll, read and UFFDIO_COPY and nothing else: the limit with faults
+ *   bare_handler     a process of poll, read and UFFDIO_COPY and nothing else: the limit with
+ * faults
  *
  * One JSON object a line on stdout; rounds are interleaved and the medians compared. */
 #include <fcntl.h>
@@ -150,10 +151,10 @@ __attribute__((noreturn)) static void handle(const struct bench *b, const struct
 
 		for (ssize_t i = 0; i < n / (ssize_t)sizeof(msgs[0]); i++) {
 			uintptr_t at = msgs[i].arg.pagefault.address & ~(uintptr_t)(PAGE - 1);
-			struct uffdio_copy copy = {
-				.dst = at,
-				.src = (uintptr_t)b->source + at - (uintptr_t)area->mem,
-				.len = PAGE};
+			struct uffdio_copy copy = {.dst = at,
+						   .src = (uintptr_t)b->source + at -
+							  (uintptr_t)area->mem,
+						   .len = PAGE};
 
 			if (ioctl(area->uffd, UFFDIO_COPY, &copy) < 0)
 				_exit(1);
