@@ -284,7 +284,8 @@ clean: ## remove the build directory
 	rm -rf $(B)
 
 BENCHES := $(patsubst tests/bench/bench_%.c,$(B)/tests/bench-%,$(wildcard tests/bench/bench_*.c))
-$(B)/tests/bench-%: $(B)/obj/tests/bench/bench_%.o $(SUPPORT_OBJ) $(FOLDER_LIBS) $(B)/obj/embed.o
+BENCH_OBJ := $(call obj_of,$(filter-out $(wildcard tests/bench/bench_*.c),$(wildcard tests/bench/*.c)))
+$(B)/tests/bench-%: $(B)/obj/tests/bench/bench_%.o $(BENCH_OBJ) $(SUPPORT_OBJ) $(FOLDER_LIBS) $(B)/obj/embed.o
 	@mkdir -p $(@D)
 	$(Q)$(link_test) -lcriterion
 BENCH ?= $(patsubst $(B)/tests/bench-%,%,$(BENCHES))

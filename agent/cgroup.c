@@ -48,6 +48,12 @@ static void finish(struct freezer *f, int r)
 	done(f->data, r);
 }
 
+void freezer_abort(struct freezer *f)
+{
+	if (f->done)
+		finish(f, -ECANCELED);
+}
+
 /* The file's poll says PRI when it changes; the first look is ours, by the timer at 0 ms. */
 static void on_events(struct loop *loop, struct loop_source *src, uint32_t events)
 {

@@ -19,7 +19,9 @@ struct freezer {
  * after timeout_ms. Never called before this returns. */
 int freezer_start(struct freezer *f, struct loop *loop, const char *dir, uint64_t timeout_ms,
 		  void (*done)(void *data, int r), void *data, struct err *err);
-void freezer_cancel(struct freezer *f);
+void freezer_cancel(struct freezer *f); /* done is not called */
+/* done gets -ECANCELED, when one is under way. */
+void freezer_abort(struct freezer *f);
 int cgroup_thaw(const char *dir, struct err *err);
 /* Kills everything below dir, frozen or not. */
 int cgroup_kill(const char *dir, struct err *err);

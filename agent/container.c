@@ -202,13 +202,20 @@ static void on_exits(struct loop *loop, struct loop_source *src, uint32_t events
 	(void)check_exit(src->data);
 }
 
+/* Whoever is left would run on with nobody to tell how it ended. */
+static void lost_monitor(struct container *c)
+{
+	(void)cgroup_kill(AGENT_CGROUP, NULL);
+	set_exited(c, 255, "its monitor ended without an exit code");
+}
+
 static void on_conmon(void *data, const struct child_end *end)
 {
 	struct container *c = data;
 
 	(void)end;
 	if (c->state == CONTAINER_STARTED && !check_exit(c))
-		set_exited(c, 255, "its monitor ended without an exit code");
+		lost_monitor(c);
 }
 
 /* --- its start -------------------------------------------------------------------------------- */
@@ -253,6 +260,16 @@ static int learn(struct container *c, struct err *err)
 	return 0;
 }
 
+/* Its last sentence; what came before it the container or the runtime said. */
+static const char *podmans_error(const char *words)
+{
+	const char *error = words;
+
+	for (const char *at = words; (at = strstr(at, "Error: ")); at++)
+		error = at;
+	return *error ? error : "podman run failed";
+}
+
 static void on_podman(void *data, const struct child_end *end)
 {
 	struct container *c = data;
@@ -269,7 +286,7 @@ static void on_podman(void *data, const struct child_end *end)
 	if (end->status != 0) {
 		logs_drain(c->agent);
 		logs_last_words(c->agent, &words);
-		set_exited(c, end->status, words.len ? buf_str(&words) : "podman run failed");
+		set_exited(c, end->status, podmans_error(buf_str(&words)));
 		return;
 	}
 	if (learn(c, &err) < 0) {
@@ -282,7 +299,7 @@ static void on_podman(void *data, const struct child_end *end)
 		return;
 	/* Gone before we adopted it: nobody will tell us. */
 	if (kill(c->conmon.pid, 0) < 0)
-		set_exited(c, 255, "its monitor ended without an exit code");
+		lost_monitor(c);
 	else
 		health_begin(c->agent);
 }
@@ -391,7 +408,7 @@ int container_freeze(struct agent *agent, void (*done)(void *data, int r), void 
 
 int container_thaw(struct agent *agent, struct err *err)
 {
-	freezer_cancel(&agent->container->freezer);
+	freezer_abort(&agent->container->freezer);
 	return agent->machine ? cgroup_thaw(AGENT_CGROUP, err) : 0;
 }
 

@@ -28,8 +28,8 @@ int container_find(struct agent *agent, const char *name, struct container_view 
 /* Sends the state again (to a control connection that is new). */
 void container_announce(struct agent *agent);
 
-/* Stops all its processes where they are; done(0) once the kernel says so, -ETIMEDOUT (thawed
- * again) when it does not. One at a time. */
+/* Stops all its processes where they are; done(0) once the kernel says so, -ETIMEDOUT when it does
+ * not, -ECANCELED when it is thawed meanwhile. One at a time. */
 int container_freeze(struct agent *agent, void (*done)(void *data, int r), void *data,
 		     struct err *err);
 int container_thaw(struct agent *agent, struct err *err);

@@ -99,25 +99,17 @@ static int mount_store(const char *serial, size_t number, struct err *err)
 	auto_free char *at = xasprintf(IMAGES_DIR "/%zu", number);
 	auto_free char *dev = NULL;
 	auto_close int watch = -1;
-	uint8_t head[2048];
+	const char *type = NULL;
 	int r = disks_watch(&watch, err);
 
 	if (r == 0)
 		r = disks_find(watch, serial, deadline_in(1000), &dev, err);
 	if (r == 0)
 		r = file_mkdir_p(at, 0755, err);
+	if (r == 0)
+		r = init_probe_fstype(dev, &type, err);
 	if (r < 0)
 		return r;
-	auto_close int fd = open(dev, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, "cannot open '%s'", dev);
-	r = io_read_full(fd, head, sizeof(head), 0, err);
-	if (r < 0)
-		return r;
-	const char *type = init_detect_fstype(head, sizeof(head));
-	if (!type)
-		return err_set(err, ERR_GUEST, -EINVAL, "disk '%s' holds no file system we know",
-			       serial);
 	if (mount(dev, at, type, MS_RDONLY | MS_NOATIME, NULL) < 0)
 		return err_sys(err, "cannot mount image disk '%s' as %s", serial, type);
 	return 0;

@@ -15,6 +15,9 @@ int init_setup(struct agent *agent, struct err *err);
 /* Says why on the console and ends the VM. */
 __attribute__((noreturn)) void init_die(const struct err *err);
 
+/* What init_detect_fstype says of a disk. */
+int init_probe_fstype(const char *dev, const char **ret, struct err *err);
+
 /* Pure: the value of NAME= on a kernel command line into ret ("" when absent or too long). */
 void init_cmdline_value(const char *cmdline, const char *name, char *ret, size_t size);
 /* Pure: squashfs | erofs | ext4 by the first 2 KiB of a disk; NULL when it is none of them. */

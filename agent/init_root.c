@@ -136,24 +136,37 @@ static int load_modules(struct err *err)
 	return 0;
 }
 
+int init_probe_fstype(const char *dev, const char **ret, struct err *err)
+{
+	auto_close int fd = open(dev, O_RDONLY | O_CLOEXEC);
+	uint8_t head[2048];
+
+	if (fd < 0)
+		return err_sys(err, "cannot open '%s'", dev);
+	int r = io_read_full(fd, head, sizeof(head), 0, err);
+	if (r < 0)
+		return r;
+	const char *type = init_detect_fstype(head, sizeof(head));
+	if (!type)
+		return err_set(err, ERR_GUEST, -EINVAL,
+			       "disk '%s' holds neither squashfs, erofs nor ext4", dev);
+	*ret = type;
+	return 0;
+}
+
 static int root_fstype(const char *dev, char *ret, size_t size, struct err *err)
 {
 	auto_buf struct buf cmdline = BUF_INIT(8192);
-	uint8_t head[2048];
+	const char *type = "";
 
 	if (file_read("/proc/cmdline", 8191, &cmdline, NULL) == 0)
 		init_cmdline_value(buf_str(&cmdline), "fcvm.fstype", ret, size);
 	if (*ret)
 		return 0;
-	auto_close int fd = open(dev, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, "cannot open '%s'", dev);
-	int r = io_read_full(fd, head, sizeof(head), 0, err);
-	const char *type = r < 0 ? NULL : init_detect_fstype(head, sizeof(head));
-	if (!type)
-		return err_set(err, ERR_GUEST, -EINVAL, "disk 'root' holds no file system we know");
-	(void)snprintf(ret, size, "%s", type);
-	return 0;
+	int r = init_probe_fstype(dev, &type, err);
+	if (r == 0)
+		(void)snprintf(ret, size, "%s", type);
+	return r;
 }
 
 static int mount_root_disk(int watch, struct err *err)

@@ -231,6 +231,13 @@ static bool link_read(struct mux *mux)
 	return !mux->failed;
 }
 
+/* Edge-triggered: a changed interest set reports again what is still there. With bytes left unread
+ * a virtio port may never report again by itself (its interrupts are suppressed meanwhile). */
+static void read_again(struct mux *mux)
+{
+	(void)loop_mod(mux->loop, &mux->src, mux->src.events ^ EPOLLRDHUP);
+}
+
 void mux_lost(struct mux *mux)
 {
 	mux_reset(mux);
@@ -242,10 +249,12 @@ void mux_lost(struct mux *mux)
 	mux->held = true;
 	mux->rx_len = 0;
 	/* The guest's end lives on and waits for the next SYNC; the host's is finished. */
-	if (mux->host)
+	if (mux->host) {
 		loop_remove(mux->loop, &mux->src);
-	else
+	} else {
 		mux->failed = mux->ended = false;
+		read_again(mux);
+	}
 	mux->ops.lost(mux->data, mux->why);
 }
 
@@ -254,6 +263,7 @@ static void on_link(struct loop *loop, struct loop_source *src, uint32_t events)
 	struct mux *mux = src->data;
 	bool more = true;
 
+	(void)loop;
 	(void)events;
 	for (int i = 0; more && mux->ctl.bytes < MUX_CTL_HIGH && i < READS_PER_EVENT; i++)
 		more = link_read(mux);
@@ -263,10 +273,9 @@ static void on_link(struct loop *loop, struct loop_source *src, uint32_t events)
 		mux_lost(mux);
 		return;
 	}
-	/* Edge-triggered: a changed interest set reports again what is still there. While too much
-	 * is queued the next edge is the link's room to write. */
+	/* While too much is queued the next edge is the link's room to write. */
 	if (more && mux->ctl.bytes < MUX_CTL_HIGH)
-		(void)loop_mod(loop, &mux->src, mux->src.events ^ EPOLLRDHUP);
+		read_again(mux);
 }
 
 /* --- the outside -------------------------------------------------------------------------- */
@@ -297,7 +306,8 @@ void mux_free(struct mux *mux)
 	if (!mux)
 		return;
 	mux_reset(mux);
-	/* Off the loop already when it was lost; a link that only failed to write is still on it. */
+	/* Off the loop already when it was lost; a link that only failed to write is still on it.
+	 */
 	loop_remove(mux->loop, &mux->src);
 	free(mux->cur);
 	free(mux);

@@ -37,14 +37,17 @@ struct mux_ops {
 	void (*synced)(void *data, bool fresh);
 	/* Host: the guest answered QUIESCED. */
 	void (*quiesced)(void *data);
-	/* Peer gone or malformed input; all local descriptors are closed already. */
+	/* Peer gone or malformed input; all local descriptors are closed already. The host's mux is
+	 * finished: every call fails, free it (here is fine). The guest's waits for the next SYNC.
+	 */
 	void (*lost)(void *data, const char *why);
 };
 
 /* fd is borrowed and made non-blocking. host: which end we are. */
 int mux_new(struct loop *loop, int fd, bool host, const struct mux_ops *ops, void *data,
 	    struct mux **ret, struct err *err);
-void mux_free(struct mux *mux); /* closes all local descriptors; NULL is fine */
+/* Closes all local descriptors; NULL is fine. From outside of callbacks, or from `lost`. */
+void mux_free(struct mux *mux);
 /* Host: starts the link. keep: streams go on (source after a snapshot). */
 int mux_sync(struct mux *mux, bool keep, struct err *err);
 /* Host: asks for silence; ops->quiesced follows. */

@@ -18,19 +18,35 @@ struct prepare {
 	struct child sync;
 };
 
+/* Two at once would thaw each other's freeze. */
+static struct prepare *under_way;
+
 static void finish(struct prepare *p, int code, const char *text)
 {
+	under_way = NULL;
 	control_reply(p->agent, &p->req, code, text);
 	free(p);
+}
+
+/* The workload goes on as if nothing had been asked. */
+static void give_up(struct prepare *p, int code, const char *text)
+{
+	struct agent *agent = p->agent;
+
+	finish(p, code, text);
+	(void)op_thaw(agent, NULL);
 }
 
 static void on_frozen(void *data, int r)
 {
 	struct prepare *p = data;
 
+	if (r == -ECANCELED) {
+		finish(p, r, "the workload was thawed meanwhile");
+		return;
+	}
 	if (r < 0) {
-		health_begin(p->agent);
-		finish(p, r, "the container's processes did not freeze in time");
+		give_up(p, r, "the container's processes did not freeze in time");
 		return;
 	}
 	logs_drain(p->agent);
@@ -45,10 +61,8 @@ static void on_synced(void *data, const struct child_end *end)
 	(void)end;
 	health_pause(p->agent);
 	int r = container_freeze(p->agent, on_frozen, p, &err);
-	if (r < 0) {
-		health_begin(p->agent);
-		finish(p, r, err.msg);
-	}
+	if (r < 0)
+		give_up(p, r, err.msg);
 }
 
 static int run_sync(void *data)
@@ -99,8 +113,12 @@ static void on_hooks(void *data, int code, const char *text)
 void op_prepare(struct agent *agent, const struct control_request *req, struct proto_hooks *hooks,
 		uint64_t settle_ms)
 {
+	if (under_way) {
+		control_reply(agent, req, -EBUSY, "the guest is being prepared already");
+		return;
+	}
 	struct prepare *p = xcalloc(1, sizeof(*p));
-
+	under_way = p;
 	p->agent = agent;
 	p->req = *req;
 	p->settle_ms = settle_ms;

@@ -22,14 +22,15 @@ enum agent_port {
 
 enum agent_msg {
 	/* control, host -> agent */
-	MSG_HELLO = 1,   /* TAG_VERSION; reply adds TAG_VERSION, TAG_BOOT_ID, TAG_AGENT */
-	MSG_WORKLOAD,    /* TAG_CONTAINER... ; starts it; the reply means accepted */
+	MSG_HELLO = 1,   /* TAG_VERSION; reply adds TAG_VERSION, TAG_BOOT_ID, TAG_AGENT; the
+			    container's and its health's present state follow as events */
+	MSG_WORKLOAD,    /* one TAG_CONTAINER; starts it; the reply means accepted */
 	MSG_PREPARE,     /* TAG_HOOK..., TAG_SETTLE_MS: hooks, sync, freeze; reply when frozen */
 	MSG_THAW,        /* source VM goes on after a snapshot */
 	MSG_RESUME,      /* clone identity, see below; EVENT_GATE for each gate; reply when ready */
 	MSG_METADATA,    /* TAG_METADATA: rewrite /run/fcvm/metadata.json */
 	MSG_HEALTHCHECK, /* TAG_HEALTH...: replace the probe in place */
-	MSG_SHUTDOWN,    /* TAG_GRACE_MS: stop containers, sync, power off; reply before that */
+	MSG_SHUTDOWN,    /* TAG_GRACE_MS: stop containers, sync, reply, power off */
 	MSG_PING,
 	/* control, agent -> host */
 	MSG_REPLY = 64,
@@ -37,7 +38,8 @@ enum agent_msg {
 	MSG_EVENT_HEALTH, /* TAG_NAME, TAG_STATE healthy|unhealthy|starting, TAG_TEXT last output */
 	MSG_EVENT_GATE,   /* TAG_NAME gate, TAG_MS */
 	/* logs, agent -> host */
-	MSG_LOG = 96, /* TAG_NAME container, TAG_STREAM 1|2, TAG_UNIX_NS, TAG_DATA */
+	MSG_LOG = 96, /* TAG_NAME container, TAG_STREAM 1|2, TAG_UNIX_NS when it was read,
+			 TAG_DATA one line without its newline, cut at 16 KiB */
 	/* exec, host -> agent */
 	MSG_EXEC_START =
 		128,    /* TAG_ARG..., TAG_ENV..., TAG_CWD, TAG_USER, TAG_TTY, TAG_ROWS,

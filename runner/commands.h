@@ -23,6 +23,7 @@ struct command_ctx {
 	struct host *host;
 	bool color;                    /* stdout is a terminal and nobody objected */
 	const struct command *command; /* the row that runs; set by command_run() */
+	struct buf *help;              /* where --help goes; NULL: stdout */
 };
 
 /* argv[0] is the command's (last) word. A failure returns a negative errno with err set: main
@@ -57,11 +58,13 @@ struct command_args {
 	bool stop_at_positional;   /* as opt.h */
 	size_t min_args, max_args; /* positionals; max 0 = none at all, SIZE_MAX = no limit */
 };
-/* Parses argv[1..]. With --help it prints the usage on stdout and sets *ret_help: the command then
- * returns 0 at once. ret_dashdash as opt_parse (may be NULL). */
+/* Parses argv[1..]. With --help it prints the usage (command_help) and sets *ret_help: the command
+ * then returns 0 at once. ret_dashdash as opt_parse (may be NULL). */
 int command_parse(const struct command_ctx *ctx, const struct command_args *how, int argc,
 		  char **argv, struct strv *ret_args, int *ret_dashdash, bool *ret_help,
 		  struct err *err);
+/* Help goes to ctx->help, or as command_print. */
+int command_help(const struct command_ctx *ctx, const struct buf *text, struct err *err);
 /* Writes the whole text to stdout: -EPIPE and full disks are failures too. */
 int command_print(const struct buf *out, struct err *err);
 
@@ -92,6 +95,7 @@ COMMAND_DECLARE(stop);
 COMMAND_DECLARE(validate);
 
 /* Reached through `fcvm internal NAME`, a small table in cmd_internal.c. */
+COMMAND_DECLARE(internal_docs);
 COMMAND_DECLARE(internal_supervise);
 COMMAND_DECLARE(internal_memserver);
 

@@ -2,7 +2,9 @@
  *
  * Every entry knows its place in the file. All strings are owned by struct fleet. Names, images,
  * references, defaults and templates are resolved: a reader needs no YAML. Fields that no code
- * executes yet are refused by fleet_refuse_unavailable() and have no member here. */
+ * executes yet are refused by fleet_refuse_unavailable() and have no member here.
+ *
+ * Longer than 150 lines: it is one picture of the spec, and a reader wants it on one page. */
 #ifndef FCVM_SPECS_FLEET_H
 #define FCVM_SPECS_FLEET_H
 

@@ -44,4 +44,19 @@ __attribute__((format(printf, 2, 3))) int err_hint(struct err *err, const char *
 /* Process exit status for the class, by the table in docs/commands.md. */
 int err_exit_status(const struct err *err);
 
+/* Analyzers see one file at a time: they are told that what sets an error returns less than 0. */
+#ifdef FCVM_ANALYZE
+static inline int err_negative(int code)
+{
+	if (code >= 0)
+		__builtin_unreachable();
+	return code;
+}
+#define err_set(...) err_negative(err_set(__VA_ARGS__))
+#define err_sys(...) err_negative(err_sys(__VA_ARGS__))
+#define err_sys_code(...) err_negative(err_sys_code(__VA_ARGS__))
+#define err_wrap(...) err_negative(err_wrap(__VA_ARGS__))
+#define err_hint(...) err_negative(err_hint(__VA_ARGS__))
+#endif
+
 #endif

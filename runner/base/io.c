@@ -248,7 +248,8 @@ int io_send_fds(int sock, const void *data, size_t len, const int *fds, size_t n
 		memset(&control, 0, sizeof(control));
 		msg.msg_control = control.space;
 		msg.msg_controllen = (socklen_t)CMSG_SPACE(sizeof(int) * n_fds);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+		struct cmsghdr *c = &control.align; /* the first header */
+
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = (socklen_t)CMSG_LEN(sizeof(int) * n_fds);

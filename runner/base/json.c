@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include "cleanup.h"
 #include "file.h"
 #include "xalloc.h"
 
@@ -65,12 +66,18 @@ int json_parse(const char *text, size_t len, struct json_object **ret, struct er
 int json_load(const char *path, struct json_object **ret, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(JSON_TEXT_MAX);
+	auto_json struct json_object *o = NULL;
 	int r = file_read(path, JSON_TEXT_MAX, &text, err);
 
 	if (r < 0)
 		return r;
-	r = json_parse(buf_str(&text), text.len, ret, err);
-	return r < 0 ? err_wrap(err, "'%s'", path) : 0;
+	r = json_parse(buf_str(&text), text.len, &o, err);
+	if (r < 0)
+		return err_wrap(err, "'%s'", path);
+	if (!json_object_is_type(o, json_type_object))
+		return err_set(err, ERR_FAILED, -EINVAL, "'%s': expected a JSON object", path);
+	*ret = TAKE_PTR(o);
+	return 0;
 }
 
 int json_save(const char *path, struct json_object *o, struct err *err)

@@ -22,7 +22,7 @@ void json_put_p(struct json_object **o);
 
 /* Whole text is one value; trailing junk, duplicate-free not required, invalid UTF-8 refused. */
 int json_parse(const char *text, size_t len, struct json_object **ret, struct err *err);
-/* Reads and parses a regular file of at most JSON_TEXT_MAX bytes. */
+/* Reads and parses a regular file of at most JSON_TEXT_MAX bytes; it must hold an object. */
 int json_load(const char *path, struct json_object **ret, struct err *err);
 /* file_replace()s the pretty text plus newline; mode 0600. */
 int json_save(const char *path, struct json_object *o, struct err *err);

@@ -36,7 +36,7 @@ int cmd_help(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, stru
 
 	if (argc < 2 || argv[1][0] == '-') {
 		add_overview(&out);
-		return command_print(&out, err);
+		return command_help(ctx, &out, err);
 	}
 	int r = command_find(argc - 1, argv + 1, &ctx->command, &used, err);
 	if (r < 0)

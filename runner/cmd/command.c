@@ -137,7 +137,7 @@ int command_parse(const struct command_ctx *ctx, const struct command_args *how,
 	if (help) {
 		add_usage(ctx->command, &parse, &usage);
 		*ret_help = true;
-		return command_print(&usage, err);
+		return command_help(ctx, &usage, err);
 	}
 	if (r >= 0)
 		r = check_count(ctx, how, &args, err);
@@ -150,6 +150,14 @@ int command_parse(const struct command_ctx *ctx, const struct command_args *how,
 	strv_free(ret_args);
 	*ret_args = args;
 	args = (struct strv){0};
+	return 0;
+}
+
+int command_help(const struct command_ctx *ctx, const struct buf *text, struct err *err)
+{
+	if (!ctx->help)
+		return command_print(text, err);
+	buf_add(ctx->help, buf_str(text), text->len);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "record.h"
 #include "xalloc.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,7 @@ int vm_find(const struct host *host, const char *word, bool exact, char **ret_di
 
 	if (r < 0 || (r = vm_find_item(&all, word, exact, &it, err)) < 0)
 		return r;
+	assert(it); /* found, or an error */
 	if (!it->dir)
 		return err_set(err, ERR_FAILED, -ENOENT, "VM '%s' has no directory", it->full);
 	*ret_dir = xstrdup(it->dir);

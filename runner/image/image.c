@@ -94,8 +94,11 @@ static int check_copied(const struct job *job, const char *dir, struct err *err)
 {
 	auto_free char *path = path_join(dir, "store/overlay-images/images.json");
 	auto_json struct json_object *images = NULL;
-	int r = json_load(path, &images, err);
+	auto_buf struct buf text = BUF_INIT(JSON_TEXT_MAX);
+	int r = file_read(path, JSON_TEXT_MAX, &text, err);
 
+	if (r == 0)
+		r = json_parse(buf_str(&text), text.len, &images, err);
 	if (r < 0)
 		return r;
 	if (json_object_is_type(images, json_type_array) && json_object_array_length(images) == 1 &&

@@ -46,8 +46,8 @@ void kernel_have_free(struct kernel_have *k)
 
 static int read_pin(struct json_object *pin, struct apt_package *ret, struct err *err)
 {
-	const char *name, *version, *sha256;
-	uint64_t size;
+	const char *name = NULL, *version = NULL, *sha256 = NULL;
+	uint64_t size = 0;
 	int r = json_get_str(pin, "package", &name, err);
 
 	if (r == 0)

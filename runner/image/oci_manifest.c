@@ -146,7 +146,7 @@ static int sum_layers(struct json_object *manifest, uint64_t *ret, struct err *e
 	for (size_t i = 0; i < json_object_array_length(layers); i++) {
 		struct json_object *layer = json_object_array_get_idx(layers, i);
 		char digest[DIGEST_HEX_SIZE];
-		uint64_t size;
+		uint64_t size = 0;
 
 		r = descriptor_digest(layer, digest, err);
 		if (r == 0)
@@ -312,7 +312,7 @@ int oci_resolve_docker(const struct oci_reader *r, const char *ref, struct oci_i
 {
 	auto_json struct json_object *list = NULL, *config = NULL;
 	struct json_object *item = NULL;
-	const char *name;
+	const char *name = "";
 	struct stat st;
 	int rc = read_json(r, "manifest.json", &list, NULL, err);
 

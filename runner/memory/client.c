@@ -61,7 +61,7 @@ static int spawn(const struct host *host, const struct memserver_spec *spec, int
 /* 'R', or 'E' and a sentence up to the end, or nothing when it died without a word. */
 static int await_ready(int fd, uint64_t deadline_ms, struct err *err)
 {
-	char text[1024];
+	char text[1024] = "";
 	size_t len = 0;
 
 	while (len < sizeof(text) - 1) {
@@ -180,7 +180,7 @@ static int ask(struct talk *t, enum wire_type type, struct json_object *body, in
 	       enum wire_type want, struct json_object **ret, struct err *err)
 {
 	auto_json struct json_object *owned = body;
-	struct frame f;
+	struct frame f = {0};
 	int r = send_request(t, type, owned, pass_fd, err);
 
 	if (r == 0)
@@ -197,7 +197,7 @@ static int ask(struct talk *t, enum wire_type type, struct json_object *body, in
 
 static int read_hello(struct talk *t, struct json_object *o, struct err *err)
 {
-	const char *boot_id = NULL;
+	const char *boot_id = "";
 	uint64_t pid = 0;
 	struct ucred peer;
 	socklen_t size = sizeof(peer);

@@ -57,8 +57,12 @@ static void free_conn(struct conn *c)
 
 void control_free_all(struct server *s)
 {
-	while (s->conns)
-		free_conn(s->conns);
+	struct conn *next = NULL;
+
+	for (struct conn *c = s->conns; c; c = next) {
+		next = c->next;
+		free_conn(c);
+	}
 }
 
 /* Sends what fits; the rest goes when the peer reads. Negative when the peer is gone. */
@@ -293,7 +297,7 @@ int control_accept(struct server *s, int fd, struct err *err)
 	struct conn *c = xcalloc(1, sizeof(*c));
 	c->server = s;
 	c->passed = -1;
-	c->in = (struct buf)BUF_INIT(3 * WIRE_BODY_MAX);
+	c->in = (struct buf)BUF_INIT((size_t)3 * WIRE_BODY_MAX);
 	c->out = (struct buf)BUF_INIT(OUT_MAX);
 	c->fd = TAKE_FD(owned);
 	c->next = s->conns;

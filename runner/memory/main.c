@@ -236,7 +236,7 @@ static int parse_args(int argc, char **argv, struct memserver_spec *ret, uint64_
 
 int memserver_internal(int argc, char **argv, int *ret_exit, struct err *err)
 {
-	struct memserver_spec spec;
+	struct memserver_spec spec = {0};
 	uint64_t ready = 0;
 	struct err why = {0};
 	int r = parse_args(argc, argv, &spec, &ready, err);

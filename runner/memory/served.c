@@ -240,7 +240,7 @@ static void on_connect(struct loop *loop, struct loop_source *src, uint32_t even
 
 static int parse_announce(struct served *vm, struct json_object *body, struct err *err)
 {
-	const char *id = NULL, *boot_id = NULL;
+	const char *id = "", *boot_id = "";
 	uint64_t uid = 0, pid = 0;
 	int r = json_get_str(body, "vm_id", &id, err);
 

@@ -8,7 +8,7 @@
 #include "cleanup.h"
 #include "xalloc.h"
 
-#define PAGE 4096u
+#define PAGE ((size_t)4096)
 #define CHUNK (256 * PAGE)
 
 void zeromap_free(struct zeromap *map)

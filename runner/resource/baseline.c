@@ -201,8 +201,10 @@ static int baseline_release(const struct resource_ctx *ctx, const struct node *n
 			    const struct seen *seen, struct json_object **ret, struct err *err)
 {
 	auto_free char *dir = vm_dir_path(ctx->set_dir, node->name);
-	int r = vm_dir_remove(ctx, dir, 0, err);
+	int r = record_mark_removing(ctx->set_dir, seen->record, err);
 
+	if (r >= 0)
+		r = vm_dir_remove(ctx, dir, 0, err);
 	if (r < 0)
 		return r;
 	record_set_state(seen->record, "reaped");
@@ -219,9 +221,10 @@ static int baseline_destroy(const struct resource_ctx *ctx, const struct node *n
 			    const struct seen *seen, struct err *err)
 {
 	auto_free char *dir = vm_dir_path(ctx->set_dir, node->name);
-	int r = vm_dir_remove(ctx, dir, VM_STOP_GRACE_MS, err);
+	int r = record_mark_removing(ctx->set_dir, seen->record, err);
 
-	(void)seen;
+	if (r >= 0)
+		r = vm_dir_remove(ctx, dir, VM_STOP_GRACE_MS, err);
 	return r < 0 ? r : record_remove(ctx->set_dir, node->kind, node->name, err);
 }
 

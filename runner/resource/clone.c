@@ -169,9 +169,10 @@ static int clone_destroy(const struct resource_ctx *ctx, const struct node *node
 			 const struct seen *seen, struct err *err)
 {
 	auto_free char *dir = vm_dir_path(ctx->set_dir, node->name);
-	int r = vm_dir_remove(ctx, dir, VM_STOP_GRACE_MS, err);
+	int r = record_mark_removing(ctx->set_dir, seen->record, err);
 
-	(void)seen;
+	if (r >= 0)
+		r = vm_dir_remove(ctx, dir, VM_STOP_GRACE_MS, err);
 	return r < 0 ? r : record_remove(ctx->set_dir, node->kind, node->name, err);
 }
 

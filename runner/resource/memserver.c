@@ -194,8 +194,10 @@ static int server_destroy(const struct resource_ctx *ctx, const struct node *nod
 {
 	auto_free char *file = record_file_name(node->name);
 	auto_free char *home = xasprintf("%s/memservers/%s", ctx->set_dir, file);
-	int r = remove_old(ctx, seen, err);
+	int r = record_mark_removing(ctx->set_dir, seen->record, err);
 
+	if (r >= 0)
+		r = remove_old(ctx, seen, err);
 	if (r >= 0 && seen->record)
 		r = remove_item(ctx, seen->record, err);
 	if (r >= 0)

@@ -89,7 +89,9 @@ static int load_file(const char *path, const char *file, enum resource_kind kind
 
 	if (r == -ENOENT)
 		return r;
-	if (r < 0 || (r = record_parse(text.data, text.len, &o, &k, &name, err)) < 0)
+	if (r >= 0)
+		r = record_parse(text.data, text.len, &o, &k, &name, err);
+	if (r < 0)
 		return err_wrap(err, "record '%s'", path);
 	auto_free char *own = record_file_name(name);
 	if (k != kind || strncmp(own, file, strlen(own)) != 0 ||
@@ -234,6 +236,14 @@ void record_set_state(struct json_object *record, const char *state)
 const char *record_state(struct json_object *record)
 {
 	return record ? json_opt_str(record, "state", "") : "";
+}
+
+int record_mark_removing(const char *set_dir, struct json_object *record, struct err *err)
+{
+	if (!record)
+		return 0;
+	record_set_state(record, "removing");
+	return record_save(set_dir, record, err);
 }
 
 struct json_object *record_proc(const struct proc_id *id)

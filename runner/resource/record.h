@@ -42,6 +42,9 @@ void record_refresh(struct json_object *record, const struct node *node,
 		    const struct field_list *want, const struct need_list *needs);
 void record_set_state(struct json_object *record, const char *state);
 const char *record_state(struct json_object *record); /* "" when there is none */
+/* Says on disk that the thing is being taken away, before it is: whoever looks next, after a kill,
+ * must not take it for whole while it still goes down. NULL record: nothing to say. */
+int record_mark_removing(const char *set_dir, struct json_object *record, struct err *err);
 
 struct json_object *record_proc(const struct proc_id *id);
 /* False when the record has no such process. */

@@ -1,7 +1,9 @@
 /* resource.h - what the loop knows of any resource: its verbs and three plain structs.
  *
  * A node is what is wanted (from the spec) or, when the spec no longer has it, what a record says
- * exists. seen is what is there. The set's records hold only what cannot be observed. */
+ * exists. seen is what is there. The set's records hold only what cannot be observed.
+ *
+ * Longer than 150 lines: the one contract between the loop and every resource. */
 #ifndef FCVM_RESOURCE_RESOURCE_H
 #define FCVM_RESOURCE_RESOURCE_H
 

@@ -265,7 +265,9 @@ int snapshot_take(const struct resource_ctx *ctx, const struct snapshot_take *ho
 		r = ask_supervisor(ctx, how, staging, gid, &manifest, err);
 	if (r >= 0)
 		r = publish(ctx, staging, final, gid, err);
-	return r < 0 ? r : finish_take(ctx, record, manifest, final, err);
+	if (r >= 0)
+		r = finish_take(ctx, record, manifest, final, err);
+	return r;
 }
 
 static enum supervisor_until until_of(enum snapshot_when when)
@@ -369,7 +371,7 @@ static int snapshot_destroy(const struct resource_ctx *ctx, const struct node *n
 			    const struct seen *seen, struct err *err)
 {
 	auto_free char *home = home_of(ctx, node->name);
-	int r = 0;
+	int r = record_mark_removing(ctx->set_dir, seen->record, err);
 
 	for (size_t i = 0; r >= 0 && i < record_old_count(seen->record); i++)
 		r = remove_item(ctx, record_old_at(seen->record, i), NULL, err);

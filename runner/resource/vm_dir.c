@@ -113,12 +113,14 @@ static void judge(struct json_object *record, struct json_object *status, struct
 {
 	const char *state = json_opt_str(status, "state", "");
 	const char *error = json_opt_str(status, "error", NULL);
+	const char *ended = json_opt_str(status, "ended", "");
+	bool by_itself = strcmp(ended, "exited") == 0 || strcmp(ended, "poweroff") == 0;
 	uint64_t exit_code = json_opt_u64(status, "exit_code", UINT64_MAX);
 
 	seen->healthy = true;
 	if (json_opt_bool(record, "stopped_by_hand", false))
 		seen_unhealthy(seen, "stopped by hand");
-	else if (strcmp(state, "stopped") == 0 && exit_code == 0)
+	else if (strcmp(state, "stopped") == 0 && by_itself && exit_code == 0)
 		return; /* it did its work (decisions 10) */
 	else if (strcmp(state, "ready") != 0 && strcmp(state, "running") != 0)
 		seen_unhealthy(seen, "%s%s%s", state, error ? ": " : "", error ? error : "");
@@ -133,7 +135,9 @@ int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err
 	if (!seen->record)
 		return 0;
 	if (strcmp(record_state(seen->record), "ready") != 0) {
-		seen_unhealthy(seen, "half made");
+		seen_unhealthy(seen, strcmp(record_state(seen->record), "removing") == 0
+					     ? "half removed"
+					     : "half made");
 		return 0;
 	}
 	int r = dir ? supervisor_peek(dir, ctx->host->boot_id, &status, err) : -ENOENT;

@@ -64,16 +64,19 @@ static void read_record(const char *text, size_t len)
 	CHECK(record_old_count(next) == record_old_count(record) + 1);
 }
 
-/* A directory of this process, made once. */
+/* A directory of this process, made once; in memory if it can be, the journal is written to disk.
+ */
 static const char *scratch(void)
 {
-	static char dir[] = "/tmp/fcvm-fuzz-XXXXXX";
-	static bool made;
+	static char in_memory[] = "/dev/shm/fcvm-fuzz-XXXXXX", on_disk[] = "/tmp/fcvm-fuzz-XXXXXX";
+	static const char *made;
 
 	if (!made)
-		CHECK(mkdtemp(dir));
-	made = true;
-	return dir;
+		made = mkdtemp(in_memory);
+	if (!made)
+		made = mkdtemp(on_disk);
+	CHECK(made);
+	return made;
 }
 
 static void remove_scratch(void)

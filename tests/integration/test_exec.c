@@ -54,7 +54,7 @@ Test(exec, output_input_and_exit_code_are_the_commands)
 		{{"s.web", "--", "echo", "a  b", NULL}, NULL, "a  b\n", "", 0},
 		{{"web", "--", "exit", "7", NULL}, NULL, "", "", 7},
 		{{"we", "--", "exit", "0", NULL}, NULL, "", "", 0},
-		{{"-i", "web", "--", "cat", NULL}, "to and fro", "to and fro", "", 0},
+		{{"-i", "web", "--", "cat", NULL}, "there and back", "there and back", "", 0},
 		{{"web", "--", "cat", NULL}, "not forwarded", "", "", 0},
 		{{"--vm", "web", "--", "echo", "x", NULL}, NULL, "x\n", "", 0},
 		{{"web", "--", "nonsense", NULL},

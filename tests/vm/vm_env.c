@@ -33,8 +33,8 @@ static void write_spec(struct vm_env *env, const char *body)
 	cr_assert_eq(file_replace(env->spec, text.data, text.len, 0600, &err), 0, "%s", err.msg);
 }
 
-/* The world of the running test, for the clean-up after a failed assertion: a copy, since the test's
- * own stack is gone by then. */
+/* The world of the running test, for the clean-up after a failed assertion: a copy, since the
+ * test's own stack is gone by then. */
 static struct vm_env live;
 
 void vm_env_init(struct vm_env *env, const char *what, const char *body)

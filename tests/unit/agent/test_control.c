@@ -252,6 +252,30 @@ Test(control, hooks_run_in_order_and_the_first_failure_ends_the_step)
 	agent_rig_free(&r);
 }
 
+Test(control, a_second_prepare_waits_for_nobody_and_is_refused)
+{
+	struct agent_rig r;
+	struct client first, second;
+	char text[512];
+	auto_buf struct buf body = BUF_INIT(4096);
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &first);
+	tlv_put_u64(&body, TAG_ID, 77);
+	tlv_put_u64(&body, TAG_SETTLE_MS, 300);
+	chan_send_buf(first.chan, MSG_PREPARE, &body);
+	RIG_UNTIL(&r, loop_once(r.loop, 50, NULL) == 0);
+	cr_expect_eq(call(&r, &first, MSG_PREPARE, NULL, text), EBUSY);
+	cr_expect_str_eq(text, "the guest is being prepared already");
+	first.last_type = 0;
+	RIG_UNTIL(&r, first.last_type == MSG_REPLY);
+	client_open(&r, AGENT_PORT_CONTROL, &second);
+	cr_expect_eq(call(&r, &second, MSG_PREPARE, NULL, text), 0);
+	client_close(&first);
+	client_close(&second);
+	agent_rig_free(&r);
+}
+
 Test(control, a_shutdown_replies_before_it_ends_the_agent)
 {
 	struct agent_rig r;

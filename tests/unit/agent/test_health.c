@@ -19,10 +19,10 @@ static const struct health_times with_period = {
 
 struct step {
 	uint64_t at_ms;
-	bool ok;
-	enum health_kind kind;
-	bool changed;
 	uint64_t delay_ms;
+	enum health_kind kind;
+	bool ok;
+	bool changed;
 };
 
 static void walk(const struct health_times *t, const struct step *steps, size_t n)
@@ -44,11 +44,11 @@ static void walk(const struct health_times *t, const struct step *steps, size_t 
 Test(health, without_a_start_period_a_slow_start_is_only_slow)
 {
 	static const struct step steps[] = {
-		{0, false, HEALTH_STARTING, false, 250},
-		{250, false, HEALTH_STARTING, false, 250},
-		{500, false, HEALTH_STARTING, false, 250},
-		{90000, false, HEALTH_STARTING, false, 250},
-		{90250, true, HEALTH_HEALTHY, true, 10000},
+		{0, 250, HEALTH_STARTING, false, false},
+		{250, 250, HEALTH_STARTING, false, false},
+		{500, 250, HEALTH_STARTING, false, false},
+		{90000, 250, HEALTH_STARTING, false, false},
+		{90250, 10000, HEALTH_HEALTHY, true, true},
 	};
 
 	walk(&no_period, steps, ARRAY_SIZE(steps));
@@ -57,12 +57,12 @@ Test(health, without_a_start_period_a_slow_start_is_only_slow)
 Test(health, failures_count_once_the_start_period_is_over)
 {
 	static const struct step steps[] = {
-		{0, false, HEALTH_STARTING, false, 250},
-		{999, false, HEALTH_STARTING, false, 250},
-		{1000, false, HEALTH_STARTING, false, 250},
-		{1250, false, HEALTH_STARTING, false, 250},
-		{1500, false, HEALTH_UNHEALTHY, true, 250},
-		{1750, true, HEALTH_HEALTHY, true, 10000},
+		{0, 250, HEALTH_STARTING, false, false},
+		{999, 250, HEALTH_STARTING, false, false},
+		{1000, 250, HEALTH_STARTING, false, false},
+		{1250, 250, HEALTH_STARTING, false, false},
+		{1500, 250, HEALTH_UNHEALTHY, false, true},
+		{1750, 10000, HEALTH_HEALTHY, true, true},
 	};
 
 	walk(&with_period, steps, ARRAY_SIZE(steps));
@@ -71,15 +71,15 @@ Test(health, failures_count_once_the_start_period_is_over)
 Test(health, after_the_first_success_retries_failures_in_a_row_make_it_unhealthy)
 {
 	static const struct step steps[] = {
-		{0, true, HEALTH_HEALTHY, true, 10000},
-		{10000, false, HEALTH_HEALTHY, false, 10000},
-		{20000, false, HEALTH_HEALTHY, false, 10000},
-		{30000, true, HEALTH_HEALTHY, false, 10000},
-		{40000, false, HEALTH_HEALTHY, false, 10000},
-		{50000, false, HEALTH_HEALTHY, false, 10000},
-		{60000, false, HEALTH_UNHEALTHY, true, 10000},
-		{70000, false, HEALTH_UNHEALTHY, false, 10000},
-		{80000, true, HEALTH_HEALTHY, true, 10000},
+		{0, 10000, HEALTH_HEALTHY, true, true},
+		{10000, 10000, HEALTH_HEALTHY, false, false},
+		{20000, 10000, HEALTH_HEALTHY, false, false},
+		{30000, 10000, HEALTH_HEALTHY, true, false},
+		{40000, 10000, HEALTH_HEALTHY, false, false},
+		{50000, 10000, HEALTH_HEALTHY, false, false},
+		{60000, 10000, HEALTH_UNHEALTHY, false, true},
+		{70000, 10000, HEALTH_UNHEALTHY, false, false},
+		{80000, 10000, HEALTH_HEALTHY, true, true},
 	};
 
 	walk(&no_period, steps, ARRAY_SIZE(steps));

@@ -161,3 +161,24 @@ Test(mux, a_host_that_asks_and_never_reads_is_not_answered_without_bound)
 	cr_expect_eq(r.guest.lost, 0);
 	mux_rig_free(&r);
 }
+
+Test(mux, a_sync_behind_more_garbage_than_one_read_takes_is_found_without_new_bytes)
+{
+	enum { GARBAGE = MUX_RX_SIZE + 5000 };
+	static uint8_t bytes[GARBAGE + MUX_HEAD_SIZE + MUX_SYNC_SIZE];
+	struct mux_rig r;
+
+	mux_rig_raw(&r);
+	mux_rig_put_sync(&r, false);
+	RUN_UNTIL(&r, r.guest.synced == 1);
+	memset(bytes, 0xee, GARBAGE);
+	bytes[GARBAGE] = bytes[GARBAGE + 1] = bytes[GARBAGE + 2] = bytes[GARBAGE + 3] = 0;
+	bytes[GARBAGE + 4] = MUX_SYNC;
+	bytes[GARBAGE + 5] = 0;
+	store_le16(bytes + GARBAGE + 6, MUX_SYNC_SIZE);
+	bytes[GARBAGE + MUX_HEAD_SIZE] = MUX_VERSION;
+	cr_assert_eq(write(r.fds[0], bytes, sizeof(bytes)), (ssize_t)sizeof(bytes));
+	RUN_UNTIL(&r, r.guest.synced == 2);
+	cr_expect_eq(r.guest.lost, 1);
+	mux_rig_free(&r);
+}

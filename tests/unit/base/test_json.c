@@ -220,6 +220,24 @@ Test(json, a_broken_file_is_named)
 	cr_expect_eq(json_load(missing, &o, &err), -ENOENT);
 }
 
+Test(json, a_file_without_an_object_is_refused)
+{
+	static const char *const texts[] = {"[]", "null", "5", "\"text\""};
+	auto_tmpdir char *dir = tmpdir_new("base-json");
+	auto_free char *path = path_join(dir, "record.json");
+	auto_free char *want = xasprintf("'%s': expected a JSON object", path);
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct json_object *o = NULL;
+		struct err err = {0};
+
+		cr_assert_eq(file_replace(path, texts[i], strlen(texts[i]), 0600, NULL), 0);
+		cr_expect_eq(json_load(path, &o, &err), -EINVAL, "%s", texts[i]);
+		cr_expect_str_eq(err.msg, want);
+		cr_expect_null(o);
+	}
+}
+
 Test(json, putting_forgets_the_object)
 {
 	struct json_object *o = parse("{}");

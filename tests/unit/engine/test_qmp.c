@@ -239,3 +239,32 @@ Test(qmp, clearing_forgets_what_was_queued)
 	cr_assert_eq(qmp_next_event(q, deadline_in(TIMEOUT_MS), &event, &data, &err), 0);
 	cr_expect_eq(event, QMP_RESUME);
 }
+
+/* A peer that never stops: only its own end ends it. */
+static struct qmp *endless(pid_t *ret_peer)
+{
+	return flooded("{\"event\":\"NIC_RX_FILTER_CHANGED\"}\n", SIZE_MAX, ret_peer);
+}
+
+Test(qmp, a_monitor_that_never_stops_talking_does_not_outlast_the_deadline, .timeout = 60)
+{
+	pid_t peer;
+	struct qmp *q = endless(&peer);
+	struct err err;
+
+	cr_expect_eq(qmp_do(q, "cont", deadline_in(50), &err), -ETIMEDOUT);
+	cr_expect_str_eq(err.msg, "cont: qemu did not answer in time");
+	qmp_free_p(&q);
+	cr_expect_eq(waitpid(peer, NULL, 0), peer);
+}
+
+Test(qmp, draining_a_monitor_that_never_stops_talking_comes_to_an_end, .timeout = 60)
+{
+	pid_t peer;
+	struct qmp *q = endless(&peer);
+	struct err err;
+
+	cr_expect_eq(qmp_drain(q, &err), 0);
+	qmp_free_p(&q);
+	cr_expect_eq(waitpid(peer, NULL, 0), peer);
+}

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -288,7 +289,10 @@ static int run_vmm(struct rig *rig, struct guest *g, uid_t uid, int go, guest_fn
 	char byte;
 
 	guest_map(g, rig->pages, UFFD_FEATURE_EVENT_REMOVE);
-	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || read(go, &byte, 1) != 1)
+	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+		return 99;
+	/* A test that fails half way leaves no process behind. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || read(go, &byte, 1) != 1)
 		return 99;
 	return fn(g, data);
 }

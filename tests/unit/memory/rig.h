@@ -12,7 +12,7 @@
 #include "json.h"
 #include "memserver.h"
 
-#define PAGE 4096u
+#define PAGE ((size_t)4096)
 #define RIG_UID 1879049000u /* what the server becomes */
 
 /* Of every four pages: data, data, zero bytes written, a hole. */

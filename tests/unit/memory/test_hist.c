@@ -17,7 +17,7 @@ Test(hist, percentiles_are_never_below_and_at_most_an_eighth_above_the_truth)
 	for (uint64_t ns = 1; ns <= 100000; ns++)
 		hist_add(&h, ns);
 	for (unsigned int percent = 1; percent <= 100; percent++) {
-		uint64_t truth = 1000 * percent, got = hist_percentile(&h, percent);
+		uint64_t truth = (uint64_t)1000 * percent, got = hist_percentile(&h, percent);
 
 		cr_expect_geq(got, truth, "%u", percent);
 		cr_expect_leq(got, truth + truth / 8, "%u", percent);

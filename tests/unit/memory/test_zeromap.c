@@ -7,7 +7,7 @@
 
 #include "cleanup.h"
 
-#define PAGE 4096
+#define PAGE ((uint64_t)4096)
 
 /* A file in memory: holes as on a disk. */
 static int new_file(size_t size)
@@ -19,9 +19,9 @@ static int new_file(size_t size)
 	return fd;
 }
 
-static void put(int fd, off_t at, const void *data, size_t len)
+static void put(int fd, uint64_t at, const void *data, size_t len)
 {
-	cr_assert_eq(pwrite(fd, data, len, at), (ssize_t)len);
+	cr_assert_eq(pwrite(fd, data, len, (off_t)at), (ssize_t)len);
 }
 
 Test(zeromap, an_empty_file_and_one_that_is_all_hole_are_known)
@@ -64,9 +64,9 @@ Test(zeromap, data_that_fills_the_file_is_scanned_to_its_end)
 	auto_zeromap struct zeromap map = {0};
 	auto_close int fd = new_file(0);
 
-	for (off_t page = 0; page < 600; page++)
+	for (uint64_t page = 0; page < 600; page++)
 		put(fd, page * PAGE + page % PAGE, "y", 1);
-	cr_assert_eq(ftruncate(fd, 600 * PAGE), 0);
+	cr_assert_eq(ftruncate(fd, (off_t)(600 * PAGE)), 0);
 	cr_assert_eq(zeromap_scan(fd, 600 * PAGE, &map, NULL), 0);
 	cr_expect_eq(zeromap_count(&map), 0);
 }

@@ -102,3 +102,23 @@ Test(vmstate, the_file_is_whole_at_every_change)
 	cr_expect_str_eq(json_opt_str(o, "state", ""), "ready");
 	vmstate_free(&s);
 }
+
+Test(vmstate, the_file_can_be_read_whatever_the_guest_called_its_error)
+{
+	static const char *const said[] = {"\xff\xfe", "cut in the middle: \xe2\x82", "\xc0\xaf",
+					   "\xed\xa0\x80", "\xf4\x90\x80\x80"};
+	auto_tmpdir char *dir = tmpdir_new("vmstate");
+	struct vmstate s = {.path = path_join(dir, "status.json"), .vm_id = "id", .engine = "qemu"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+		auto_json struct json_object *o = NULL;
+		struct err err = {0};
+
+		vmstate_set_error(&s, said[i]);
+		cr_assert_geq(vmstate_save(&s, &err), 0, "%s", err.msg);
+		cr_expect_geq(json_load(s.path, &o, &err), 0, "%zu: %s", i, err.msg);
+	}
+	vmstate_set_error(&s, "d\xc3\xa9j\xc3\xa0 \xe2\x82\xac \xf0\x9f\x92\xa9");
+	cr_expect_str_eq(s.error, "d\xc3\xa9j\xc3\xa0 \xe2\x82\xac \xf0\x9f\x92\xa9");
+	vmstate_free(&s);
+}

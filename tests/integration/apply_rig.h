@@ -1,0 +1,44 @@
+/* apply_rig.h - fcvm as a user runs it, on the fake engine: a spec, assets made of nothing, a
+ * private data directory. */
+#ifndef FCVM_TESTS_APPLY_RIG_H
+#define FCVM_TESTS_APPLY_RIG_H
+
+#include <stdbool.h>
+
+#include "json.h"
+#include "run.h"
+
+struct apply_rig {
+	char *dir;  /* spec, assets, fake engine */
+	char *data; /* data directory */
+	char *spec;
+	char *fcvm;    /* under test */
+	char *kill_at; /* FCVM_KILL_AT=N of the next runs, NULL for none */
+	char *name;    /* of the set: unique, so that tests may run beside each other */
+};
+
+void apply_rig_free(struct apply_rig *r);
+#define auto_apply_rig __attribute__((cleanup(apply_rig_free)))
+
+/* count clones of one baseline; hooks: the build with kill points. False (and the test should
+ * skip) when that build is not there. */
+bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks);
+/* The spec again, with another memory size, count and restart policy. */
+void apply_rig_spec(struct apply_rig *r, unsigned memory_mib, unsigned count, const char *more);
+/* Runs fcvm with these words (NULL-terminated) and expects the status. The result lives until the
+ * next call. */
+const struct run_result *apply_rig_run(struct apply_rig *r, int status, ...);
+/* Words for every VMM to come, as fake_qemu.c explains. */
+void apply_rig_script(const struct apply_rig *r, const char *words);
+/* ps --json; the caller puts it. */
+struct json_object *apply_rig_ps(struct apply_rig *r);
+/* Rows of that kind and state. */
+size_t apply_rig_count(struct apply_rig *r, const char *kind, const char *state);
+/* A member of the row with that name ("SET." is put before it) as a number, 0 when null. */
+uint64_t apply_rig_number(struct apply_rig *r, const char *name, const char *key);
+const char *apply_rig_text(struct apply_rig *r, const char *name, const char *key);
+/* Destroys and fails the test unless nothing is left: no process that names the data directory,
+ * nothing in the set's place. */
+void apply_rig_finish(struct apply_rig *r);
+
+#endif

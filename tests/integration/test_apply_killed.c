@@ -1,0 +1,78 @@
+/* kill -9 of fcvm at every journal entry: the next apply converges, destroy leaves nothing. Each
+ * test takes every third point, so that they run beside each other. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "apply_rig.h"
+#include "cleanup.h"
+#include "xalloc.h"
+
+#define KILLED 137
+#define POINTS_MAX 400
+#define STRIDE 3
+
+/* Before the command that is killed: a fleet as it was, or nothing. */
+struct scenario {
+	unsigned memory_before, count_before; /* 0: nothing is there */
+	unsigned memory, count;
+	const char *command; /* "apply" or "destroy" */
+};
+
+static void kill_at(struct apply_rig *r, unsigned n)
+{
+	free(r->kill_at);
+	r->kill_at = n ? xasprintf("FCVM_KILL_AT=%u", n) : NULL;
+}
+
+/* False when the command ended before entry n: no point is left. */
+static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
+{
+	if (s->memory_before) {
+		apply_rig_spec(r, s->memory_before, s->count_before, NULL);
+		apply_rig_run(r, 0, "apply", r->spec, NULL);
+	}
+	apply_rig_spec(r, s->memory, s->count, NULL);
+	kill_at(r, n);
+	int status = apply_rig_run(r, -1, s->command, r->spec, NULL)->status;
+	kill_at(r, 0);
+	cr_assert(status == 0 || status == KILLED, "point %u: status %d", n, status);
+	apply_rig_run(r, 0, "apply", r->spec, NULL);
+	const struct run_result *again = apply_rig_run(r, 0, "apply", r->spec, NULL);
+	cr_assert_str_eq(buf_str(&again->out), "no changes\n", "point %u", n);
+	cr_assert_eq(apply_rig_count(r, "clone", "ready"), s->count, "point %u", n);
+	apply_rig_finish(r);
+	return status == KILLED;
+}
+
+static void every_third(const struct scenario *s, unsigned first)
+{
+	auto_apply_rig struct apply_rig r;
+
+	if (!apply_rig_make(&r, s->count, true)) {
+		cr_skip_test("no build with kill points; make " TEST_BUILD_DIR "/hooks/fcvm");
+		return;
+	}
+	for (unsigned n = first; n < POINTS_MAX && try_point(&r, s, n); n += STRIDE)
+		;
+}
+
+#define KILLED_AT(name, ...)                               \
+	static const struct scenario name = {__VA_ARGS__}; \
+	Test(apply_killed, name##_at_points_1_4_7)         \
+	{                                                  \
+		every_third(&name, 1);                     \
+	}                                                  \
+	Test(apply_killed, name##_at_points_2_5_8)         \
+	{                                                  \
+		every_third(&name, 2);                     \
+	}                                                  \
+	Test(apply_killed, name##_at_points_3_6_9)         \
+	{                                                  \
+		every_third(&name, 3);                     \
+	}
+
+KILLED_AT(first_apply, .memory = 64, .count = 2, .command = "apply")
+KILLED_AT(replace, .memory_before = 64, .count_before = 2, .memory = 80, .count = 1,
+	  .command = "apply")
+KILLED_AT(destroy, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,
+	  .command = "destroy")
