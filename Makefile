@@ -164,6 +164,10 @@ $(FAKES): $(B)/tests/%: $(B)/obj/tests/fakes/%.o $(FAKE_LIBS)
 	$(Q)$(link_test)
 # Suites talk to supervisors through their client, too.
 SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise,$(B)/lib/$(f).a)
+# The shim's tests preload the real library into a probe.
+$(B)/tests/unit-memory: | $(B)/libfcvm-uffd.so $(B)/tests/shim_probe
+.PHONY: fakes
+fakes: $(FAKES)
 define suite_rules
 $(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c)) $(SUPPORT_OBJ) $(SUITE_LIBS)
 	@mkdir -p $$(@D)

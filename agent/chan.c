@@ -30,6 +30,8 @@ struct chan {
 	bool broken; /* the peer is to be dropped */
 	bool busy;   /* inside a handler: freeing waits */
 	bool dead;
+	void (*finished)(void *data);
+	void *finished_data;
 };
 
 static void chan_free(struct chan *c)
@@ -151,15 +153,18 @@ static bool read_in(struct chan *c)
 /* What a handler of ours left behind. */
 static void settle(struct chan *c)
 {
-	if (c->dead || (c->finishing && c->broken)) {
+	if (c->dead) {
 		chan_free(c);
 		return;
 	}
-	if (c->finishing && !c->shut && out_pending(c) == 0) {
+	if (c->finishing && !c->broken && !c->shut && out_pending(c) == 0) {
 		(void)shutdown(c->fd, SHUT_WR);
 		c->shut = true;
 	}
-	if (c->shut && c->eof) {
+	if (c->finishing && (c->broken || (c->shut && c->eof))) {
+		c->busy = true;
+		if (c->finished)
+			c->finished(c->finished_data);
 		chan_free(c);
 		return;
 	}
@@ -270,4 +275,10 @@ void chan_finish(struct chan *c)
 	write_out(c);
 	if (!c->busy)
 		settle(c);
+}
+
+void chan_on_finished(struct chan *c, void (*fn)(void *data), void *data)
+{
+	c->finished = fn;
+	c->finished_data = data;
 }

@@ -36,7 +36,10 @@ bool chan_full(const struct chan *chan);
 void chan_pause(struct chan *chan, bool paused);
 void chan_close(struct chan *chan);
 /* Ends the output once everything sent so far is written, and closes when the peer does; what it
- * still sends is dropped. No callbacks any more. */
+ * still sends is dropped. No callbacks any more, but that of chan_on_finished(). */
 void chan_finish(struct chan *chan);
+/* fn runs once when chan_finish() has done its work: the peer has read everything and closed, or is
+ * gone. The channel is freed after this; not called for chan_close(). */
+void chan_on_finished(struct chan *chan, void (*fn)(void *data), void *data);
 
 #endif

@@ -33,6 +33,10 @@ struct logs {
 	struct logring ring;
 	struct stream streams[2];
 	struct chan *chan;
+	struct chan *ending; /* chan while it is being finished */
+	struct loop_source late;
+	void (*finished)(void *data); /* of logs_finish(), NULL when it is not under way */
+	void *finished_data;
 	struct buf last_words;
 	char *id_file; /* NULL: no id to remove any more */
 };
@@ -64,8 +68,11 @@ void logs_free(struct agent *agent)
 
 	if (!l)
 		return;
+	loop_remove(agent->loop, &l->late);
 	if (l->chan)
 		chan_close(l->chan);
+	if (l->ending)
+		chan_close(l->ending);
 	for (int i = 0; i < 2; i++) {
 		stream_close(&l->streams[i]);
 		buf_free(&l->streams[i].line);
@@ -79,12 +86,39 @@ void logs_free(struct agent *agent)
 
 /* --- out ------------------------------------------------------------------------------------ */
 
+static void finished(struct logs *l)
+{
+	void (*done)(void *data) = l->finished;
+
+	l->finished = NULL;
+	loop_remove(l->agent->loop, &l->late);
+	if (done)
+		done(l->finished_data);
+}
+
+static void on_finished(void *data)
+{
+	struct logs *l = data;
+
+	l->ending = NULL;
+	finished(l);
+}
+
+static void end_connection(struct logs *l)
+{
+	l->ending = TAKE_PTR(l->chan);
+	chan_on_finished(l->ending, on_finished, l);
+	chan_finish(l->ending);
+}
+
 static void send_lines(struct logs *l)
 {
 	while (l->chan && !chan_full(l->chan)) {
 		auto_free struct logring_line *line = logring_take(&l->ring);
 		auto_buf struct buf body = BUF_INIT((size_t)LINE_MAX_BYTES * 2);
 
+		if (!line && l->finished)
+			end_connection(l);
 		if (!line)
 			return;
 		tlv_put_str(&body, TAG_NAME, container_name(l->agent));
@@ -113,8 +147,10 @@ static void on_closed(struct chan *chan, void *data)
 {
 	struct logs *l = data;
 
-	if (l->chan == chan)
-		l->chan = NULL;
+	if (l->chan != chan)
+		return;
+	l->chan = NULL;
+	finished(l);
 }
 
 void logs_accept(struct agent *agent, int fd)
@@ -251,6 +287,26 @@ void logs_drain(struct agent *agent)
 			if (!read_some(&agent->logs->streams[i]))
 				break;
 	send_lines(agent->logs);
+}
+
+static void on_late(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	(void)loop;
+	(void)events;
+	finished(src->data);
+}
+
+void logs_finish(struct agent *agent, uint64_t timeout_ms, void (*done)(void *data), void *data)
+{
+	struct logs *l = agent->logs;
+
+	l->finished = done;
+	l->finished_data = data;
+	if (loop_timer(agent->loop, &l->late, timeout_ms, 0, on_late, l, NULL) < 0 || !l->chan) {
+		finished(l);
+		return;
+	}
+	logs_drain(agent);
 }
 
 void logs_clear(struct agent *agent)

@@ -15,6 +15,10 @@ void logs_accept(struct agent *agent, int fd);
 int logs_attach(struct agent *agent, int stream, int pipe, struct err *err);
 /* Takes out of the pipes what lies in them now (the writer is frozen). */
 void logs_drain(struct agent *agent);
+/* The last words before the power goes: what pipes and ring hold is sent, the connection is ended,
+ * and done runs once the supervisor has read it all; after timeout_ms at the latest, and at once
+ * when nobody listens. Only once. */
+void logs_finish(struct agent *agent, uint64_t timeout_ms, void (*done)(void *data), void *data);
 /* A clone's log begins at its restore: forgets what the source had not delivered. */
 void logs_clear(struct agent *agent);
 /* The last lines of stderr, for a message; "" when there are none. */

@@ -2,7 +2,8 @@
  *
  * GET / answers JSON with everything that must differ between clones of one snapshot: hostname,
  * machine-id, boot_id, epoch (/run/fcvm/epoch), 32 fresh bytes of getrandom, and the time.
- * GET /healthz answers "ok". Every request and one tick a second is a line on stdout. SIGTERM
+ * GET /healthz answers "ok". Every request is a line on stdout, and so is one tick a second (every
+ * HELLO_TICK_MS milliseconds, when that is set). SIGTERM
  * ends it with status 0. One poll loop, no threads, no allocation after start.
  *
  * `hello get PATH` asks the running server and prints the answer: the image has no other program,
@@ -16,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -26,6 +28,7 @@
 #define CLIENTS_MAX 1024
 #define IDLE_MS 10000
 #define TICK_MS 1000
+#define TICK_MAX_MS 3600000
 #define TIME_SIZE 64
 
 struct client {
@@ -293,8 +296,17 @@ static int get(const char *path)
 	return strncmp(text, "HTTP/1.1 200 ", 13) == 0 ? 0 : 1;
 }
 
+static long tick_ms(void)
+{
+	const char *text = getenv("HELLO_TICK_MS");
+	long ms = text ? strtol(text, NULL, 10) : TICK_MS;
+
+	return ms > 0 && ms <= TICK_MAX_MS ? ms : TICK_MS;
+}
+
 static int serve(void)
 {
+	long every_ms = tick_ms();
 	struct sigaction term = {.sa_handler = on_term};
 	sigset_t blocked, unblocked;
 	int64_t next_ms = monotonic_ms();
@@ -316,8 +328,8 @@ static int serve(void)
 
 		if (left <= 0) {
 			tick(n++);
-			next_ms = monotonic_ms() + TICK_MS;
-			left = TICK_MS;
+			next_ms = monotonic_ms() + every_ms;
+			left = every_ms;
 		}
 		serve_once(listener, (int)left, &unblocked);
 	}

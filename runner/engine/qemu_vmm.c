@@ -21,6 +21,7 @@
 enum { FD_QMP = 3, FD_CHANNEL, FD_TAP, FD_UFFD_DEV, FD_READY, FD_END };
 
 #define WORDS_MAX ((size_t)4096)
+#define LISTEN_READS 16 /* all that a pipe holds */
 /* Between closing its monitor and being reapable QEMU only has exit handlers to run. */
 #define EXIT_DEADLINE_MS 3000
 /* A killed process that is still there then hangs in the kernel; the caller hears of it. */
@@ -207,18 +208,22 @@ int qemu_vmm_launch(struct vm *vm, const struct qemu_launch *l, struct err *err)
 	return 0;
 }
 
-/* Keeps the end of what QEMU says; false when there is no more to come. */
+/* Keeps the end of what QEMU says; false when there is no more to come. Bounded: one that never
+ * stops talking must not keep us from everything else. */
 static bool listen_to(struct qemu_vmm *v)
 {
 	char chunk[WORDS_MAX];
-	ssize_t n;
 
-	while ((n = read(v->stderr_fd, chunk, sizeof(chunk))) > 0) {
+	for (int i = 0; i < LISTEN_READS; i++) {
+		ssize_t n = read(v->stderr_fd, chunk, sizeof(chunk));
+
+		if (n <= 0)
+			return n < 0 && (errno == EAGAIN || errno == EINTR);
 		buf_add(&v->words, chunk, (size_t)n);
 		if (v->words.len > WORDS_MAX)
 			buf_consume(&v->words, v->words.len - WORDS_MAX);
 	}
-	return n < 0 && (errno == EAGAIN || errno == EINTR);
+	return true;
 }
 
 static void stderr_ready(struct loop *loop, struct loop_source *src, uint32_t events)

@@ -116,6 +116,10 @@ static int get_disk(struct json_object *o, struct vm_disk *ret, struct err *err)
 		return err_set(err, ERR_FAILED, -EINVAL,
 			       "serial: expected 1 to %zu characters, got '%s'",
 			       sizeof(ret->serial) - 1, serial);
+	/* The one writable disk is made, cloned and moved by its name. */
+	if (!read_only && strcmp(path, VM_DATA_DISK) != 0)
+		return err_set(err, ERR_FAILED, -EINVAL, "writable disk '%s': expected '%s'", path,
+			       VM_DATA_DISK);
 	ret->path = TAKE_PTR(path);
 	ret->read_only = read_only;
 	(void)snprintf(ret->serial, sizeof(ret->serial), "%s", serial);

@@ -244,7 +244,7 @@ static void take_exit(struct session *s, const struct frame *f)
 		else if (t.tag == TAG_TEXT && tlv_str(&t, START_MAX, &text, NULL) >= 0)
 			(void)snprintf(s->result.text, sizeof(s->result.text), "%s", text);
 	}
-	s->result.code = (int)(code & 255);
+	s->result.code = code > 255 ? 125 : (int)code;
 	s->ended = true;
 	close_in(s);
 	pace(s);

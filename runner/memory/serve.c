@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -20,23 +19,17 @@
 #define ALIVE_MS 3000
 #define BLOCKED_MS 1000
 #define TURNS 4
-#define EAGER_MS 2000
-#define LOOK_ON_NS 50000
-#define PENALTY_MAX 1023
 #define KICK_SIGNAL SIGUSR1
 
 struct worker {
 	struct serve *serve;
 	pthread_t thread;
 	bool started;
-	bool served;                /* a VM, since it last waited */
-	unsigned int skip, penalty; /* waits to go without looking on */
 	int epfd, poke_fd;
-	unsigned int load;               /* VMs; the controlling thread's */
-	struct serve_vm *gone;           /* removed, to be freed by the worker; under serve->lock */
-	_Atomic uint64_t eager_until_ms; /* a VM started lately */
-	_Atomic uint64_t beat_ms;        /* last time it came round */
-	_Atomic uint64_t busy_ms;        /* since when it serves one VM; 0: it does not */
+	unsigned int load;        /* VMs; the controlling thread's */
+	struct serve_vm *gone;    /* removed, to be freed by the worker; under serve->lock */
+	_Atomic uint64_t beat_ms; /* last time it came round */
+	_Atomic uint64_t busy_ms; /* since when it serves one VM; 0: it does not */
 };
 
 struct serve_vm {
@@ -73,14 +66,6 @@ static void drain(int eventfd)
 	uint64_t n;
 
 	(void)!read(eventfd, &n, sizeof(n));
-}
-
-static uint64_t clock_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 /* Called where the worker holds no event that could still name one of them. */
@@ -137,36 +122,6 @@ static void handle_vm(struct worker *w, struct serve_vm *vm, uint32_t events)
 		end_vm(w, vm);
 }
 
-/* Looks for the next fault a moment longer before it sleeps: waking a halted CPU costs several
- * times what answering does (figures in docs/page-server.md). Only while a VM starts, and where the
- * VM needs this very CPU or faults seldom each failure doubles the waits that go without. */
-static int look_on(struct worker *w, struct epoll_event *events)
-{
-	int n = 0;
-
-	if (!w->served || now_ms() > atomic_load(&w->eager_until_ms))
-		return 0;
-	if (w->skip > 0) {
-		w->skip--;
-		return 0;
-	}
-	uint64_t end = clock_ns() + LOOK_ON_NS;
-	do {
-		n = epoll_wait(w->epfd, events, EVENTS, 0);
-	} while (n == 0 && clock_ns() < end);
-	w->penalty = n > 0 ? 0 : w->penalty < PENALTY_MAX ? w->penalty * 2 + 1 : PENALTY_MAX;
-	w->skip = w->penalty;
-	return n;
-}
-
-static int wait_events(struct worker *w, struct epoll_event *events)
-{
-	int n = look_on(w, events);
-
-	w->served = false;
-	return n > 0 ? n : epoll_wait(w->epfd, events, EVENTS, -1);
-}
-
 static void *work(void *data)
 {
 	struct worker *w = data;
@@ -174,11 +129,10 @@ static void *work(void *data)
 
 	while (!atomic_load(&w->serve->stopping)) {
 		free_gone(w);
-		int n = wait_events(w, events);
+		int n = epoll_wait(w->epfd, events, EVENTS, -1);
 
 		atomic_store(&w->beat_ms, now_ms());
 		for (int i = 0; i < n; i++) {
-			w->served |= events[i].data.ptr != NULL;
 			if (events[i].data.ptr)
 				handle_vm(w, events[i].data.ptr, events[i].events);
 			else
@@ -323,7 +277,6 @@ int serve_add(struct serve *s, int uffd, const struct regions *regions, void *ow
 	vm->worker = w;
 	vm->owner = owner;
 	w->load++;
-	atomic_store(&w->eager_until_ms, now_ms() + EAGER_MS);
 	if (epoll_ctl(w->epfd, EPOLL_CTL_ADD, uffd, &ev) < 0) {
 		int code = -errno;
 

@@ -79,6 +79,9 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 	snprintf(c.version, sizeof(c.version), "%s", caps.version);
 	snprintf(c.sha256, sizeof(c.sha256), "%s", caps.sha256);
 	snprintf(c.why, sizeof(c.why), "%s", reason_of(caps.why));
+	snprintf(c.machine, sizeof(c.machine), "%s", caps.machine);
+	snprintf(c.guest_cpu, sizeof(c.guest_cpu), "%s", caps.cpu_model);
+	c.tsc_khz = caps.tsc_khz;
 	c.tcg = caps.accel == VM_ACCEL_TCG;
 	if (ops->can & ENGINE_UFFD)
 		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));

@@ -72,6 +72,22 @@ static uint64_t clone_deadline_ms(const struct node *node)
 	return ms + (f && f->from->from ? f->from->from->ready_timeout_ms : READY_MS);
 }
 
+/* no_wait: comes up without a check, is ready when its gates are passed, and learns its check then.
+ */
+static int restore_and_check(const struct resource_ctx *ctx, const struct supervisor_call *call,
+			     struct restore_request *req, struct json_object **ret_status,
+			     struct err *err)
+{
+	static const struct health_spec none;
+	struct update_request check = {.health = req->health};
+	bool later = ctx->no_wait && req->health;
+
+	if (later)
+		req->health = &none;
+	int r = supervisor_restore(call, req, ret_status, err);
+	return r < 0 || !later ? r : supervisor_update(call, &check, err);
+}
+
 static int restore(const struct resource_ctx *ctx, const struct need_list *needs,
 		   const struct node *node, struct json_object *record,
 		   struct json_object **ret_status, struct err *err)
@@ -103,7 +119,7 @@ static int restore(const struct resource_ctx *ctx, const struct need_list *needs
 		return err_set(err, ERR_FAILED, -ENOENT, "snapshot '%s' has no directory",
 			       snapshot->node->name);
 	r = resource_note(ctx, err, "restore %s", node->name);
-	return r < 0 ? r : supervisor_restore(&call, &req, ret_status, err);
+	return r < 0 ? r : restore_and_check(ctx, &call, &req, ret_status, err);
 }
 
 static void note_source(struct json_object *record, const struct need_list *needs)

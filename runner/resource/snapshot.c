@@ -8,11 +8,14 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "engine.h"
 #include "file.h"
+#include "hostfacts.h"
 #include "io.h"
 #include "ledger.h"
 #include "record.h"
 #include "view.h"
+#include "vmmanifest.h"
 #include "xalloc.h"
 
 /* Writing the memory of a large guest to a slow disk. */
@@ -62,16 +65,36 @@ static void snapshot_describe(const struct resource_ctx *ctx, const struct node 
 	field_list_add(ret, "host", "accel", CHANGE_REPLACE, none, c->tcg ? "tcg" : "kvm");
 }
 
-/* The manifest tells a restore what made the snapshot: another text is another host's. */
-static void check_manifest(const char *dir, struct seen *seen)
+/* Would a restore be refused here? The supervisor's own check, before it is too late. */
+static int check_host(const struct resource_choice *c, const char *path, struct err *err)
+{
+	struct engine_caps caps = {.accel = c->tcg ? VM_ACCEL_TCG : VM_ACCEL_KVM,
+				   .tsc_khz = c->tsc_khz};
+	auto_json struct json_object *manifest = NULL;
+	struct hostfacts host;
+	int r = json_load(path, &manifest, err);
+
+	if (r >= 0)
+		r = hostfacts_read(&host, err);
+	if (r < 0)
+		return r;
+	snprintf(caps.sha256, sizeof(caps.sha256), "%s", c->sha256);
+	snprintf(caps.machine, sizeof(caps.machine), "%s", c->machine);
+	snprintf(caps.cpu_model, sizeof(caps.cpu_model), "%s", c->guest_cpu);
+	return vmmanifest_check_host(manifest, c->engine, &caps, &host, err);
+}
+
+static void check_manifest(const struct resource_choice *choice, const char *dir, struct seen *seen)
 {
 	const char *recorded = json_opt_str(seen->record, "manifest_sha256", "");
 	auto_free char *path = path_join(dir, files[0]);
 	char now[DIGEST_HEX_SIZE];
+	struct err err = {0};
 
-	if (digest_file(path, now, NULL) < 0 || strcmp(now, recorded) != 0)
-		seen_unhealthy(seen, "host drift: its manifest.json is not the one it was taken "
-				     "with");
+	if (choice && check_host(choice, path, &err) < 0)
+		seen_unhealthy(seen, "host drift: %s", err.msg);
+	else if (digest_file(path, now, NULL) < 0 || strcmp(now, recorded) != 0)
+		seen_unhealthy(seen, "its manifest.json is not the one it was taken with");
 }
 
 const char *snapshot_dir(const struct resource_ctx *ctx, struct json_object *record)
@@ -102,7 +125,7 @@ static int snapshot_observe(const struct resource_ctx *ctx, const struct node *n
 			return 0;
 		}
 	}
-	check_manifest(dir, seen);
+	check_manifest(ctx->choice, dir, seen);
 	return 0;
 }
 

@@ -5,7 +5,6 @@
 #include "storage.h"
 
 #include <errno.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define DATA_DISK_BYTES (UINT64_C(4) << 30)
@@ -20,7 +19,7 @@ static int make_disk(struct super *s, const struct vm_disk *disk, struct err *er
 
 	if (r < 0)
 		return err_wrap(err, "disk '%s'", disk->serial);
-	if (chmod(path, 0600) < 0 || (s->host->is_root && chown(path, s->vm.uid, s->vm.gid) < 0))
+	if (s->host->is_root && lchown(path, s->vm.uid, s->vm.gid) < 0)
 		return err_sys(err, "cannot give '%s' to uid %u", path, s->vm.uid);
 	return 0;
 }

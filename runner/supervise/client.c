@@ -14,6 +14,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 5000
+
 static int dial(const struct supervisor_call *call, int *ret_fd, struct err *err)
 {
 	auto_free char *path = path_join(call->dir, CTL_SOCK);
@@ -162,20 +164,28 @@ int supervisor_start(const struct supervisor_call *call, const struct vm_config 
 	return request(call, "start", o, NULL, err);
 }
 
+/* The supervisor answers by itself at the deadline, with what was missing; that takes a moment. */
+static struct supervisor_call with_timeout(const struct supervisor_call *call,
+					   struct json_object *args)
+{
+	struct supervisor_call patient = *call;
+	int left = deadline_left(call->deadline_ms);
+
+	/* 0 would be none. */
+	json_add_u64(args, "timeout_ms", left < 0 ? 0 : left == 0 ? 1 : (uint64_t)left);
+	if (patient.deadline_ms)
+		patient.deadline_ms += PATIENCE_MS;
+	return patient;
+}
+
 int supervisor_wait(const struct supervisor_call *call, enum supervisor_until until,
 		    struct err *err)
 {
 	static const char *const names[] = {"booted", "started", "healthy"};
 	auto_json struct json_object *o = json_object_new_object();
-	int left = deadline_left(call->deadline_ms);
+	struct supervisor_call patient = with_timeout(call, o);
 
 	json_add_str(o, "until", names[until]);
-	/* The supervisor answers by itself at the deadline, with what was missing. */
-	json_add_u64(o, "timeout_ms", left < 0 ? 0 : (uint64_t)left);
-	struct supervisor_call patient = *call;
-
-	if (patient.deadline_ms)
-		patient.deadline_ms += 5000;
 	return request(&patient, "wait", o, NULL, err);
 }
 
@@ -196,7 +206,7 @@ int supervisor_restore(const struct supervisor_call *call, const struct restore_
 		       struct json_object **ret_status, struct err *err)
 {
 	auto_json struct json_object *o = json_object_new_object();
-	int left = deadline_left(call->deadline_ms);
+	struct supervisor_call patient = with_timeout(call, o);
 
 	json_add_str(o, "snapshot_dir", req->snapshot_dir);
 	json_add_str(o, "backend", req->backend);
@@ -207,8 +217,7 @@ int supervisor_restore(const struct supervisor_call *call, const struct restore_
 	json_add_str(o, "restart", req->restart);
 	json_add_u64(o, "gid", req->gid);
 	json_add(o, "workload", workload_to_json(req->workload));
-	json_add_u64(o, "timeout_ms", left < 0 ? 0 : (uint64_t)left);
-	return request(call, "restore", o, ret_status, err);
+	return request(&patient, "restore", o, ret_status, err);
 }
 
 int supervisor_update(const struct supervisor_call *call, const struct update_request *req,
@@ -225,18 +234,6 @@ int supervisor_update(const struct supervisor_call *call, const struct update_re
 int supervisor_status(const struct supervisor_call *call, struct json_object **ret, struct err *err)
 {
 	return request(call, "status", NULL, ret, err);
-}
-
-int supervisor_wait_end(const struct supervisor_call *call, struct json_object **ret_status,
-			struct err *err)
-{
-	auto_free char *path = path_join(call->dir, SUPERVISE_STATUS);
-	int r = request(call, "wait-end", NULL, ret_status, err);
-
-	/* Ended before we asked: its last word is in the file. */
-	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET)
-		return json_load(path, ret_status, err);
-	return r;
 }
 
 static int read_boot_id(char ret[37], struct err *err)
@@ -339,6 +336,25 @@ static int stop_process(const struct supervisor_call *call, const struct proc_id
 		       call->dir);
 }
 
+/* status.json tells nothing: of a boot that ended with the power, or somebody broke it. Whether
+ * there is a supervisor its lock says. */
+static int stop_unknown(const struct supervisor_call *call, uint64_t grace_ms, struct err *err)
+{
+	auto_free char *path = path_join(call->dir, SUPERVISE_LOCK);
+	auto_json struct json_object *args = json_object_new_object();
+	struct supervisor_call asked = *call;
+	auto_close int lock = -1;
+	int r = 0;
+
+	if (!file_exists(path))
+		return 0;
+	asked.deadline_ms = sooner(deadline_in(grace_ms + STOP_SLACK_MS), call->deadline_ms);
+	json_add_u64(args, "grace_ms", grace_ms);
+	(void)request(&asked, "stop", args, NULL, NULL);
+	r = file_lock(path, true, asked.deadline_ms, NULL, &lock, err);
+	return r < 0 ? err_wrap(err, "the supervisor of '%s' does not end", call->dir) : 0;
+}
+
 int supervisor_stop(const struct supervisor_call *call, uint64_t grace_ms, struct err *err)
 {
 	auto_free char *path = path_join(call->dir, SUPERVISE_STATUS);
@@ -347,9 +363,8 @@ int supervisor_stop(const struct supervisor_call *call, uint64_t grace_ms, struc
 	struct proc_id id = {0};
 	int r = json_load(path, &status, err);
 
-	/* Unreadable: of a boot that ended with the power; whoever wrote it is gone. */
 	if (r == -ENOENT || r == -EINVAL)
-		return 0;
+		return stop_unknown(call, grace_ms, err);
 	if (r >= 0)
 		r = read_boot_id(boot_id, err);
 	if (r < 0)

@@ -122,9 +122,6 @@ int supervisor_update(const struct supervisor_call *call, const struct update_re
 		      struct err *err);
 int supervisor_status(const struct supervisor_call *call, struct json_object **ret,
 		      struct err *err);
-/* Returns when the VM has ended for good, with its last status (exit_code, state, error). */
-int supervisor_wait_end(const struct supervisor_call *call, struct json_object **ret_status,
-			struct err *err);
 /* Asks nobody: status.json, corrected when its supervisor is gone (state failed, error says so). */
 int supervisor_peek(const char *dir, const char *boot_id, struct json_object **ret,
 		    struct err *err);
@@ -140,5 +137,7 @@ int supervisor_stop(const struct supervisor_call *call, uint64_t grace_ms, struc
  *  "restarts","ip","error","backend":"uffd|file","container":name,"boot_retries":[text],
  *  "ended":"exited|poweroff|requested|reaped|crashed|memserver"} - unknown values are null. */
 #define SUPERVISE_STATUS "status.json"
+/* Held by the supervisor for as long as it lives. */
+#define SUPERVISE_LOCK "supervisor.lock"
 
 #endif

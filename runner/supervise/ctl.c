@@ -5,6 +5,7 @@
 #include "client.h"
 #include "frame.h"
 #include "io.h"
+#include "utf8.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -125,6 +126,14 @@ static void conn_answer(struct ctl_conn *c, struct json_object *reply)
 	(void)conn_send(c, CTL_REPLY, reply);
 }
 
+/* Sentences hold what guests said. */
+static void add_text(struct json_object *o, const char *key, const char *text)
+{
+	auto_free char *clean = utf8_clean(text);
+
+	json_add_str(o, key, clean);
+}
+
 static struct json_object *failure(const struct err *why)
 {
 	struct json_object *o = json_object_new_object();
@@ -132,8 +141,8 @@ static struct json_object *failure(const struct err *why)
 	json_add_bool(o, "ok", false);
 	json_add(o, "class", json_object_new_int((int)why->class));
 	json_add(o, "code", json_object_new_int(why->code));
-	json_add_str(o, "msg", why->msg);
-	json_add_str(o, "hint", why->hint);
+	add_text(o, "msg", why->msg);
+	add_text(o, "hint", why->hint);
 	return o;
 }
 
@@ -342,7 +351,7 @@ void ctl_progress(struct ctl_request *req, const char *text)
 	if (!req || !req->conn || req->conn->out.len > PROGRESS_QUEUE_MAX)
 		return;
 	o = json_object_new_object();
-	json_add_str(o, "text", text);
+	add_text(o, "text", text);
 	(void)conn_send(req->conn, CTL_PROGRESS, o);
 }
 

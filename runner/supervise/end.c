@@ -108,7 +108,6 @@ static void on_restart(struct loop *loop, struct loop_source *src, uint32_t even
 
 static void finish(struct super *s)
 {
-	waits_end(s);
 	if (s->stop_req)
 		ctl_reply(s->stop_req, NULL);
 	s->stop_req = NULL;

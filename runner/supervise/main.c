@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 /* A supervisor nobody gives a VM to: whoever started it has died in between. */
 #define IDLE_MS 120000
 #define SCRATCH_MAX 2048u
+#define FILES_MAX 4096u
 
 void super_save(struct super *s)
 {
@@ -212,37 +214,48 @@ static int run(const struct host *host, const struct supervise_options *options,
 }
 
 /* Two supervisors of one directory would fight over its sockets and files. */
-static int lock_dir(const char *dir, int *ret_fd, struct err *err)
+static int enter_dir(const char *dir, int *ret_lock, struct err *err)
 {
-	auto_free char *path = path_join(dir, "supervisor.lock");
+	auto_free char *path = path_join(dir, SUPERVISE_LOCK);
 	auto_buf struct buf holder = BUF_INIT(256);
-	int r = file_lock(path, false, 0, &holder, ret_fd, err);
+	int r = file_lock(path, false, 0, &holder, ret_lock, err);
 
 	if (r == -EWOULDBLOCK)
 		return err_set(err, ERR_BUSY, r, "'%s' has a supervisor already: %s", dir,
 			       buf_str(&holder));
+	if (r >= 0 && chdir(dir) < 0)
+		return err_sys(err, "cannot enter '%s'", dir);
 	return r;
+}
+
+/* Every stream of the channel and every client holds a descriptor, and a listener that cannot
+ * accept wakes the loop for ever: there are enough for all that may be open at once. */
+static void raise_limits(void)
+{
+	struct rlimit files = {0};
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= FILES_MAX)
+		return;
+	files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 int supervise_main(const struct host *host, const struct supervise_options *options,
 		   struct err *err)
 {
 	auto_close int lock = -1, ready_fd = options->ready_fd;
+	pid_t pid = options->spec.foreground ? 0 : fork();
 	struct err local = {0};
 	char line[SCRATCH_MAX];
-	pid_t pid = 0;
-	int r = lock_dir(options->spec.dir, &lock, &local);
+	int r = 0;
 
-	(void)umask(077);
-	if (r >= 0 && chdir(options->spec.dir) < 0)
-		r = err_sys(&local, "cannot enter '%s'", options->spec.dir);
-	if (r >= 0 && !options->spec.foreground)
-		pid = fork();
-	if (pid < 0)
-		r = err_sys(&local, "cannot go into the background");
 	/* The parent has nothing more to do: the child's word goes to whoever started us. */
-	if (r >= 0 && pid > 0)
+	if (pid > 0)
 		return 0;
+	(void)umask(077);
+	raise_limits();
+	r = pid < 0 ? err_sys(&local, "cannot go into the background")
+		    : enter_dir(options->spec.dir, &lock, &local);
 	if (r >= 0)
 		return run(host, options, TAKE_FD(ready_fd), err);
 	(void)snprintf(line, sizeof(line), "-%s\n", local.msg);

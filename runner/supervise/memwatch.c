@@ -25,7 +25,7 @@ static bool listen_to(struct super *s)
 	int r = 0;
 
 	while ((r = memserver_read(s->mem_conn, &err)) > 0)
-		s->mem_heard_ms = now_ms();
+		s->mem_asked_ms = 0;
 	if (r == 0)
 		return true;
 	(void)err_wrap(&err, "memory server");
@@ -40,8 +40,8 @@ static void on_message(struct loop *loop, struct loop_source *src, uint32_t even
 	(void)listen_to(src->data);
 }
 
-/* What lies in the socket is heard first: a supervisor that was busy itself must not take that for
- * the server's silence. */
+/* What lies in the socket is heard first, and only a ping can be left without an answer: a
+ * supervisor that was busy itself must not take that for the server's silence. */
 static void on_tick(struct loop *loop, struct loop_source *src, uint32_t events)
 {
 	struct super *s = src->data;
@@ -51,13 +51,15 @@ static void on_tick(struct loop *loop, struct loop_source *src, uint32_t events)
 	(void)events;
 	if (!listen_to(s))
 		return;
-	if (now_ms() - s->mem_heard_ms >= MEMSERVER_DEAD_MS) {
+	if (s->mem_asked_ms && now_ms() - s->mem_asked_ms >= MEMSERVER_DEAD_MS) {
 		(void)err_set(&err, ERR_FAILED, -ETIMEDOUT,
 			      "memory server: no answer for %d seconds", MEMSERVER_DEAD_MS / 1000);
 		lose(s, &err);
 	} else if (memserver_ping(s->mem_conn, &err) < 0) {
 		(void)err_wrap(&err, "memory server");
 		lose(s, &err);
+	} else if (!s->mem_asked_ms) {
+		s->mem_asked_ms = now_ms();
 	}
 }
 
@@ -65,7 +67,7 @@ int memwatch_start(struct super *s, struct err *err)
 {
 	int r = loop_add(s->loop, &s->mem_src, s->mem_conn, EPOLLIN, on_message, s, err);
 
-	s->mem_heard_ms = now_ms();
+	s->mem_asked_ms = 0;
 	if (r >= 0)
 		r = loop_timer(s->loop, &s->mem_timer, MEMSERVER_PING_MS, MEMSERVER_PING_MS,
 			       on_tick, s, err);

@@ -100,7 +100,7 @@ static int listen_uffd(struct super *s, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (s->host->is_root && chown(path, s->vm.uid, s->vm.gid) < 0)
+	if (s->host->is_root && lchown(path, s->vm.uid, s->vm.gid) < 0)
 		return err_sys(err, "cannot give '%s' to uid %u", path, s->vm.uid);
 	s->uffd_listen = TAKE_FD(fd);
 	return 0;

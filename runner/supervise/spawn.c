@@ -69,10 +69,11 @@ static int read_ready(int fd, const char *dir, pid_t *ret_pid, struct err *err)
 	if (c != '\n')
 		return err_set(err, ERR_FAILED, -EIO,
 			       "the supervisor of '%s' did not start; see its supervisor.log", dir);
-	if (buf_str(&line)[0] != '+')
+	if (buf_str(&line)[0] == '-')
 		return err_set(err, ERR_FAILED, -EIO, "%s", buf_str(&line) + 1);
-	if (parse_u64(buf_str(&line) + 1, 1, INT32_MAX, &pid, err) < 0)
-		return err->code;
+	if (buf_str(&line)[0] != '+' || parse_u64(buf_str(&line) + 1, 1, INT32_MAX, &pid, NULL) < 0)
+		return err_set(err, ERR_FAILED, -EPROTO,
+			       "the supervisor of '%s' did not say its pid", dir);
 	*ret_pid = (pid_t)pid;
 	return 0;
 }

@@ -44,9 +44,9 @@ struct super {
 	struct vm vm;
 	struct vchan *chan;
 	struct agentlink *link;
-	char probe_text[512]; /* what the last health probe said */
-	uint64_t mem_heard_ms;
-	int mem_conn; /* to the memory server, -1: none */
+	char probe_text[512];  /* what the last health probe said */
+	uint64_t mem_asked_ms; /* the oldest ping without an answer, 0: none */
+	int mem_conn;          /* to the memory server, -1: none */
 	int uffd_listen;
 
 	/* how far it is */
@@ -123,10 +123,8 @@ int vmdir_open(const struct super *s, const char *name, int *ret_fd, struct err 
 
 /* waits.c: who waits for the VM to become something */
 void waits_add(struct super *s, struct ctl_request *req, struct json_object *args);
-void waits_add_end(struct super *s, struct ctl_request *req);
 void waits_check(struct super *s);
 void waits_fail(struct super *s); /* the VM has ended */
-void waits_end(struct super *s);  /* for good */
 
 /* snap.c, update.c; both take req, or fail and leave it */
 int update_begin(struct super *s, struct ctl_request *req, struct json_object *args,

@@ -44,17 +44,6 @@ static int take_workload(struct json_object *args, struct bringup_spec *l, struc
 	return workload_from_json(o, &l->workload, err);
 }
 
-/* Disks are named by the engine relative to the VMM's directory; the writable one is ours. */
-static int check_disks(const struct vm_config *c, struct err *err)
-{
-	for (size_t i = 0; i < c->n_disks; i++)
-		if (!c->disks[i].read_only && strcmp(c->disks[i].path, VM_DATA_DISK) != 0)
-			return err_set(err, ERR_FAILED, -EINVAL,
-				       "writable disk '%s': expected '%s'", c->disks[i].path,
-				       VM_DATA_DISK);
-	return 0;
-}
-
 static void launch(struct super *s, struct ctl_request *req, const struct bringup_spec *l)
 {
 	bringup_spec_free(&s->launch);
@@ -74,8 +63,6 @@ static int read_start(struct json_object *args, struct bringup_spec *l, struct e
 
 	if (r >= 0)
 		r = vm_config_from_json(config, &l->config, err);
-	if (r >= 0)
-		r = check_disks(&l->config, err);
 	if (r >= 0)
 		r = take_workload(args, l, err);
 	if (r >= 0)
@@ -182,15 +169,6 @@ static int verb_wait(struct super *s, struct ctl_request *req, struct json_objec
 	return 0;
 }
 
-static int verb_wait_end(struct super *s, struct ctl_request *req, struct json_object *args,
-			 struct err *err)
-{
-	(void)args;
-	(void)err;
-	waits_add_end(s, req);
-	return 0;
-}
-
 static int verb_status(struct super *s, struct ctl_request *req, struct json_object *args,
 		       struct err *err)
 {
@@ -222,9 +200,9 @@ static const struct {
 	int (*run)(struct super *s, struct ctl_request *req, struct json_object *args,
 		   struct err *err);
 } verbs[] = {
-	{"start", verb_start},   {"restore", verb_restore},   {"wait", verb_wait},
-	{"status", verb_status}, {"wait-end", verb_wait_end}, {"snapshot", verb_snapshot},
-	{"stop", verb_stop},     {"update", update_begin},
+	{"start", verb_start},    {"restore", verb_restore},   {"wait", verb_wait},
+	{"status", verb_status},  {"snapshot", verb_snapshot}, {"stop", verb_stop},
+	{"update", update_begin},
 };
 
 void verbs_handle(void *data, struct ctl_request *req, const char *verb, struct json_object *args)

@@ -169,22 +169,25 @@ static int take_log(struct vmlogs *l, const struct frame *f, struct err *err)
 	return r;
 }
 
+/* Taken off the buffer all at once: tiny frames must not make us move it for each of them. */
 static int take_frames(struct vmlogs *l)
 {
+	size_t at = 0;
 	int r = 0;
 
 	for (;;) {
 		struct frame f = {0};
 		size_t used = 0;
 
-		r = frame_get((const uint8_t *)buf_str(&l->in), l->in.len, BODY_MAX, &f, &used,
-			      NULL);
+		r = frame_get((const uint8_t *)buf_str(&l->in) + at, l->in.len - at, BODY_MAX, &f,
+			      &used, NULL);
 		if (r > 0 && f.type == MSG_LOG)
 			r = take_log(l, &f, NULL) < 0 ? -EBADMSG : 1;
 		if (r <= 0)
 			break;
-		buf_consume(&l->in, used);
+		at += used;
 	}
+	buf_consume(&l->in, at);
 	for (size_t i = 0; i < l->n_named; i++)
 		logfile_flush(&l->named[i].file);
 	return r;

@@ -4,6 +4,7 @@
 #include "file.h"
 #include "io.h"
 #include "json.h"
+#include "utf8.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -54,11 +55,6 @@ const char *vmstate_run_name(enum vm_run run)
 	return run_names[run];
 }
 
-bool vmstate_is_final(enum vm_run run)
-{
-	return (TO(run) & TO_END) != 0;
-}
-
 bool vmstate_move(struct vmstate *s, enum vm_run to)
 {
 	if (s->run == to)
@@ -104,7 +100,9 @@ void vmstate_set_text(char **at, const char *text)
 
 void vmstate_set_error(struct vmstate *s, const char *msg)
 {
-	vmstate_set_text(&s->error, msg);
+	auto_free char *clean = msg ? utf8_clean(msg) : NULL;
+
+	vmstate_set_text(&s->error, clean);
 }
 
 void vmstate_reset(struct vmstate *s)

@@ -66,11 +66,11 @@ int vmstate_save(const struct vmstate *s, struct err *err);
 bool vmstate_move(struct vmstate *s, enum vm_run to);
 /* Names a gate once; a repeated name replaces, too many are dropped. */
 void vmstate_gate(struct vmstate *s, const char *name, uint64_t ms);
+/* msg may hold what a guest said: it is made readable. NULL: none. */
 void vmstate_set_error(struct vmstate *s, const char *msg);
 void vmstate_set_text(char **at, const char *text); /* a copy; NULL = unknown */
 /* For a new try: gates, health, error, exit code and VMM are of the last one. */
 void vmstate_reset(struct vmstate *s);
 const char *vmstate_run_name(enum vm_run run);
-bool vmstate_is_final(enum vm_run run);
 
 #endif

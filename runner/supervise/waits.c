@@ -6,13 +6,12 @@
 
 #include <errno.h>
 
-enum until { BOOTED, STARTED, HEALTHY, THE_END };
+enum until { BOOTED, STARTED, HEALTHY, UNTILS };
 
-static const char *const until_names[] = {
+static const char *const until_names[UNTILS] = {
 	[BOOTED] = "booted",
 	[STARTED] = "started",
 	[HEALTHY] = "healthy",
-	[THE_END] = "ended",
 };
 
 struct waiter {
@@ -131,7 +130,7 @@ void waits_add(struct super *s, struct ctl_request *req, struct json_object *arg
 	const char *name = json_opt_str(args, "until", "");
 	struct err err = {0};
 
-	for (enum until u = BOOTED; u < THE_END; u++) {
+	for (enum until u = BOOTED; u < UNTILS; u++) {
 		if (strcmp(name, until_names[u]) == 0) {
 			add(s, req, u, json_opt_u64(args, "timeout_ms", 0));
 			return;
@@ -139,11 +138,6 @@ void waits_add(struct super *s, struct ctl_request *req, struct json_object *arg
 	}
 	(void)err_set(&err, ERR_FAILED, -EINVAL, "cannot wait until '%s'", name);
 	ctl_fail(req, &err);
-}
-
-void waits_add_end(struct super *s, struct ctl_request *req)
-{
-	add(s, req, THE_END, 0);
 }
 
 void waits_check(struct super *s)
@@ -159,22 +153,14 @@ void waits_check(struct super *s)
 
 void waits_fail(struct super *s)
 {
-	struct waiter *next = NULL;
 	struct err err = {0};
 
-	for (struct waiter *w = s->waiters; w; w = next) {
-		next = w->next;
-		if (w->until == THE_END)
-			continue;
+	while (s->waiters) {
+		struct waiter *w = s->waiters;
+
 		(void)err_set(&err, ERR_NOT_READY, -ECANCELED, "the VM ended before it was %s%s%s",
 			      until_names[w->until], s->st.error ? ": " : "",
 			      s->st.error ? s->st.error : "");
 		ctl_fail(unlink_waiter(s, w), &err);
 	}
-}
-
-void waits_end(struct super *s)
-{
-	while (s->waiters)
-		ctl_reply(unlink_waiter(s, s->waiters), vmstate_to_json(&s->st));
 }

@@ -185,6 +185,7 @@ static void spawn(struct bare *b)
 		.err = STDERR_FILENO,
 		.fds = fds,
 		.n_fds = n,
+		.new_session = true, /* as ours: a session is what the kernel shares CPUs by */
 		.death_signal = SIGKILL,
 	};
 	check(b, proc_spawn(&spec, &b->pidfd, &b->report.vmm, &err), &err);
@@ -417,6 +418,7 @@ __attribute__((noreturn)) static void run_vm(const struct bare_job *job, int soc
 	int status = 0;
 	char word = 0;
 
+	(void)setsid();
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	check_sys(&b, unshare(CLONE_NEWNET), "network namespace");
 	if (number_after(&job->model->env, "FCVM_UFFD_DEV=") >= 0)
@@ -467,8 +469,10 @@ static void prepare(const struct bare_job *job, struct bare_vm *vm)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		world_die("cannot make a socket pair");
 	vm->pid = fork();
-	if (vm->pid == 0)
+	if (vm->pid == 0) {
+		cleanup_close_p(&pair[0]);
 		run_vm(job, pair[1]);
+	}
 	cleanup_close_p(&pair[1]);
 	vm->fd = pair[0];
 	(void)hear(vm);
@@ -494,6 +498,7 @@ double bare_save(struct bare_vm *vm, bool copy_files)
 	return hear(vm).saved_ms;
 }
 
+/* Later ones hold the ends of earlier ones, so they end from the last to the first. */
 void bare_end(struct bare_vm *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -136,6 +137,46 @@ Test(apply, metadata_and_restart_change_in_place)
 	apply_rig_finish(&r);
 }
 
+/* The one file of that name below dir; caller frees. */
+static char *find_file(const char *dir, const char *name)
+{
+	auto_closedir DIR *d = opendir(dir);
+	auto_free char *own = path_join(dir, name);
+
+	if (file_exists(own))
+		return TAKE_PTR(own);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		auto_free char *sub = path_join(dir, e->d_name);
+		char *found = e->d_name[0] == '.' ? NULL : find_file(sub, name);
+
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+Test(apply, a_snapshot_of_another_host_is_drift_and_made_again)
+{
+	auto_apply_rig struct apply_rig r;
+	auto_json struct json_object *manifest = NULL;
+
+	apply_rig_make(&r, 1, false);
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	auto_free char *snapshots = xasprintf("%s/sets/%s/snapshots", r.data, r.name);
+	auto_free char *path = find_file(snapshots, "manifest.json");
+	cr_assert(path);
+	cr_assert_geq(json_load(path, &manifest, NULL), 0);
+	json_add_str(manifest, "cpu_model", "Some Other CPU");
+	cr_assert_geq(json_save(path, manifest, NULL), 0);
+	const struct run_result *out = apply_rig_run(&r, 0, "plan", r.spec, NULL);
+	cr_expect(strstr(buf_str(&out->out), "host drift: "), "%s", buf_str(&out->out));
+	cr_expect(strstr(buf_str(&out->out), "Some Other CPU"), "%s", buf_str(&out->out));
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
+	apply_rig_finish(&r);
+}
+
 static void await_state(struct apply_rig *r, const char *name, const char *state)
 {
 	uint64_t deadline_ms = deadline_in(20000);
@@ -217,6 +258,18 @@ Test(apply, a_baseline_that_never_gets_healthy_is_exit_6)
 	apply_rig_make(&r, 1, false);
 	apply_rig_script(&r, "fake.unhealthy");
 	apply_rig_run(&r, 6, "apply", r.spec, "--set", "baselines.web.ready_timeout=1s", NULL);
+	apply_rig_finish(&r);
+}
+
+Test(apply, no_wait_takes_started_for_enough)
+{
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	apply_rig_script(&r, "fake.unhealthy");
+	apply_rig_run(&r, 0, "apply", r.spec, "--set", "fleets.web.count=2", "--no-wait", NULL);
+	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 2);
 	apply_rig_finish(&r);
 }
 

@@ -116,15 +116,10 @@ Test(supervise, a_container_that_ends_ends_the_vm_with_its_exit_code)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_rig struct rig r;
-		auto_json struct json_object *last = NULL;
-		struct supervisor_call call;
-		struct err err = {0};
 
 		rig_make(&r, cases[i].script);
 		rig_boot(&r);
-		call = rig_call(r.dir, 10000);
-		cr_assert_geq(supervisor_wait_end(&call, &last, &err), 0, "%s", err.msg);
-		cr_expect_str_eq(json_opt_str(last, "ended", ""), "exited");
+		rig_await(r.dir, "ended", "exited");
 		cr_expect_str_eq(rig_status(r.dir, "state"), cases[i].state);
 		cr_expect_str_eq(rig_status(r.dir, "exit_code"), cases[i].code);
 		cr_expect_str_eq(rig_status(r.dir, "error"), cases[i].error);
@@ -309,6 +304,23 @@ Test(supervise, a_directory_has_one_supervisor)
 	spec.dir = r.dir;
 	cr_expect_lt(supervisor_spawn(&r.host, &spec, &id, &err), 0);
 	cr_expect(strstr(err.msg, "has a supervisor already"), "%s", err.msg);
+}
+
+Test(supervise, stop_ends_a_supervisor_whose_status_cannot_be_read)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+
+	rig_make(&r, "");
+	rig_boot(&r);
+	auto_free char *path = path_join(r.dir, SUPERVISE_STATUS);
+	struct supervisor_call call = rig_call(r.dir, 20000);
+	pid_t vmm = rig_vmm_of(r.dir);
+
+	cr_assert_geq(file_replace(path, "{", 1, 0600, &err), 0, "%s", err.msg);
+	cr_assert_geq(supervisor_stop(&call, 0, &err), 0, "%s", err.msg);
+	cr_expect_not(proc_id_alive(&r.supervisor, r.host.boot_id));
+	cr_expect_neq(kill(vmm, 0), 0);
 }
 
 /* --- ctl.sock ------------------------------------------------------------------------------- */

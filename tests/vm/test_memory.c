@@ -169,10 +169,12 @@ Test(memory, a_clones_writes_reach_neither_the_snapshot_nor_another_clone)
 		auto_free char *path = path_join(snapshot, files[i]);
 		cr_assert_eq(digest_file(path, before[i], &err), 0, "%s", err.msg);
 	}
+	static const char scribble[] =
+		"dd if=/dev/urandom of=/root/junk bs=1M count=24 2>/dev/null && sync && "
+		"echo mine > /run/mark && "
+		"dd if=/dev/urandom of=/dev/shm/junk bs=1M count=24 2>/dev/null && sync";
 	auto_run struct run_result w = RUN_INIT;
-	VM_RUN(&env, &w, 0, "exec", "--vm", vm_name(&env, "web-0"), "--", "sh", "-c",
-	       "dd if=/dev/urandom of=/root/junk bs=1M count=24 2>/dev/null && sync && echo mine > "
-	       "/run/mark && dd if=/dev/urandom of=/dev/shm/junk bs=1M count=24 2>/dev/null && sync");
+	VM_RUN(&env, &w, 0, "exec", "--vm", vm_name(&env, "web-0"), "--", "sh", "-c", scribble);
 	auto_run struct run_result other = RUN_INIT;
 	VM_RUN(&env, &other, 1, "exec", "--vm", vm_name(&env, "web-1"), "--", "sh", "-c",
 	       "test -e /root/junk -o -e /run/mark -o -e /dev/shm/junk");

@@ -204,10 +204,27 @@ char *vm_read(const char *path)
 	return buf_detach(&text);
 }
 
+/* A retried boot is an event for users and a failure here. */
+static void check_no_retries(const struct vm_env *env)
+{
+	auto_free char *path = xasprintf("%s/sets/%s/events.jsonl", env->dir, env->set);
+	auto_free char *text = vm_read(path);
+	char *save = NULL;
+
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		auto_json struct json_object *o = NULL;
+
+		if (json_parse(line, strlen(line), &o, NULL) == 0)
+			cr_assert_str_neq(json_opt_str(o, "type", ""), "resource_retry", "%s",
+					  line);
+	}
+}
+
 void vm_env_finish(struct vm_env *env)
 {
 	auto_run struct run_result r = RUN_INIT;
 
+	check_no_retries(env);
 	VM_RUN(env, &r, 0, "destroy", env->set);
 	auto_free char *set_dir = xasprintf("%s/sets/%s", env->dir, env->set);
 	cr_assert(!file_exists(set_dir), "destroy left %s", set_dir);

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "io.h"
+#include "logs.h"
 #include "proto.h"
 #include "proto_workload.h"
 #include "services.h"
@@ -221,7 +223,6 @@ Test(control, hooks_run_in_order_and_the_first_failure_ends_the_step)
 	struct client c;
 	char text[512];
 	auto_buf struct buf body = BUF_INIT(4096);
-	auto_free char *append = NULL;
 
 	agent_rig_new(&r);
 	client_open(&r, AGENT_PORT_CONTROL, &c);
@@ -287,6 +288,31 @@ Test(control, a_shutdown_replies_before_it_ends_the_agent)
 	cr_expect_eq(call(&r, &c, MSG_SHUTDOWN, NULL, text), 0);
 	cr_expect_eq(loop_run(r.loop, NULL), 0);
 	client_close(&c);
+	agent_fini(&r.agent);
+	loop_free_p(&r.loop);
+	(void)file_remove_tree(r.dir, NULL);
+}
+
+Test(control, a_shutdown_waits_until_the_logs_are_taken)
+{
+	struct agent_rig r;
+	struct client c, logs;
+	int fds[2];
+	char text[512];
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	client_open(&r, AGENT_PORT_LOGS, &logs);
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	cr_assert_eq(logs_attach(&r.agent, 1, fds[0], NULL), 0);
+	cr_assert_eq(write(fds[1], "last\n", 5), 5);
+	cr_expect_eq(call(&r, &c, MSG_SHUTDOWN, NULL, text), 0);
+	cr_expect_eq(logs.frames, 1);
+	cr_expect(logs.closed);
+	(void)close(fds[1]);
+	cr_expect_eq(loop_run(r.loop, NULL), 0);
+	client_close(&c);
+	client_close(&logs);
 	agent_fini(&r.agent);
 	loop_free_p(&r.loop);
 	(void)file_remove_tree(r.dir, NULL);

@@ -207,3 +207,77 @@ Test(logs, a_clone_forgets_what_its_source_had_not_delivered)
 	buf_free(&s.text);
 	agent_rig_free(&r);
 }
+
+static void on_done(void *data)
+{
+	*(bool *)data = true;
+}
+
+/* Fills the ring through the container's pipe; returns the lines that are on their way. */
+static int burst(struct agent_rig *r, int out)
+{
+	static char line[1001];
+
+	memset(line, 'x', sizeof(line));
+	line[1000] = '\n';
+	for (int i = 0; i < 600; i++) {
+		cr_assert_eq(write(out, line, sizeof(line)), (ssize_t)sizeof(line));
+		logs_drain(&r->agent);
+	}
+	return 600;
+}
+
+Test(logs, the_last_words_are_taken_by_the_supervisor_before_they_count_as_sent)
+{
+	struct agent_rig r;
+	struct seen s;
+	bool done = false;
+
+	agent_rig_new(&r);
+	auto_close int out = attach(&r, 1);
+	struct chan *chan = connect_logs(&r, &s);
+	chan_pause(chan, true);
+	int n = burst(&r, out);
+	say(out, "last\n");
+	logs_finish(&r.agent, RIG_DEADLINE_MS, on_done, &done);
+	while (loop_once(r.loop, 50, NULL) > 0)
+		;
+	cr_expect_not(done);
+	chan_pause(chan, false);
+	RIG_UNTIL(&r, done);
+	cr_expect_eq(s.n, n + 1);
+	cr_expect_str_eq(buf_str(&s.text) + s.text.len - 7, "1:last|");
+	buf_free(&s.text);
+	agent_rig_free(&r);
+}
+
+Test(logs, a_supervisor_that_does_not_read_holds_up_the_end_no_longer_than_allowed)
+{
+	struct agent_rig r;
+	struct seen s;
+	bool done = false;
+
+	agent_rig_new(&r);
+	auto_close int out = attach(&r, 1);
+	struct chan *chan = connect_logs(&r, &s);
+	chan_pause(chan, true);
+	(void)burst(&r, out);
+	logs_finish(&r.agent, 10, on_done, &done);
+	RIG_UNTIL(&r, done);
+	chan_close(chan);
+	buf_free(&s.text);
+	agent_rig_free(&r);
+}
+
+Test(logs, where_nobody_listens_the_last_words_hold_nothing_up)
+{
+	struct agent_rig r;
+	bool done = false;
+
+	agent_rig_new(&r);
+	auto_close int out = attach(&r, 1);
+	say(out, "unheard\n");
+	logs_finish(&r.agent, RIG_DEADLINE_MS, on_done, &done);
+	cr_expect(done);
+	agent_rig_free(&r);
+}

@@ -264,6 +264,7 @@ Test(mux, a_refused_stream_tells_its_errno_once)
 	mux_rig_new(&r);
 	r.guest.refuse = ECONNREFUSED;
 	auto_close int ours = open_stream(&r.host, &o);
+	cr_assert_geq(ours, 0);
 	RUN_UNTIL(&r, o.calls);
 	cr_expect_eq(o.code, -ECONNREFUSED);
 	mux_rig_run_dry(&r);
@@ -317,6 +318,7 @@ Test(mux, a_fresh_sync_resets_every_stream_and_new_ones_work)
 	(void)slurp(r.guest.accepted[0], text, sizeof(text), &end);
 	cr_expect(end);
 	auto_close int fresh = open_stream(&r.host, &o);
+	cr_assert_geq(fresh, 0);
 	RUN_UNTIL(&r, o.calls && r.guest.n_accepted == 2);
 	cr_expect_eq(o.code, 0);
 	mux_rig_free(&r);
@@ -329,6 +331,7 @@ Test(mux, what_is_opened_before_the_answer_to_sync_is_sent_after_it)
 	mux_rig_open(&r);
 	cr_assert_eq(mux_sync(r.host.mux, false, NULL), 0);
 	auto_close int ours = open_stream(&r.host, NULL);
+	cr_assert_geq(ours, 0);
 	RUN_UNTIL(&r, r.guest.n_accepted == 1);
 	cr_expect_eq(r.host.lost + r.guest.lost, 0);
 	mux_rig_free(&r);
@@ -346,6 +349,7 @@ Test(mux, two_syncs_in_a_row_end_in_a_working_link)
 	cr_assert_eq(mux_sync(r.host.mux, true, NULL), 0);
 	cr_assert_eq(mux_sync(r.host.mux, true, NULL), 0);
 	auto_close int ours = open_stream(&r.host, &o);
+	cr_assert_geq(ours, 0);
 	RUN_UNTIL(&r, o.calls);
 	cr_expect_eq(o.code, 0);
 	mux_rig_free(&r);
@@ -360,6 +364,7 @@ Test(mux, a_host_that_goes_away_resets_the_streams_and_the_guest_waits_for_the_n
 
 	mux_rig_new(&r);
 	auto_close int ours = open_stream(&r.host, &o);
+	cr_assert_geq(ours, 0);
 	RUN_UNTIL(&r, r.guest.n_accepted == 1);
 	(void)shutdown(r.fds[0], SHUT_WR);
 	RUN_UNTIL(&r, r.guest.lost);
@@ -380,6 +385,7 @@ Test(mux, a_guest_that_goes_away_ends_the_hosts_link_for_good)
 	mux_rig_new(&r);
 	r.guest.refuse = ECONNREFUSED;
 	auto_close int ours = open_stream(&r.host, NULL);
+	cr_assert_geq(ours, 0);
 	mux_free(TAKE_PTR(r.guest.mux));
 	(void)shutdown(r.fds[1], SHUT_RDWR);
 	RUN_UNTIL(&r, r.host.lost);

@@ -72,6 +72,10 @@ Test(vm, what_is_wrong_in_a_record_is_named)
 		 "'12345678901234567890'"},
 		{HEAD
 		 "\"cpus\":1,\"memory_bytes\":99999999,\"has_net\":true,\"accel\":\"tcg\",\"disks\":"
+		 "[{\"path\":\"../x\",\"serial\":\"data\",\"read_only\":false}]}",
+		 "VM configuration: disks[0]: writable disk '../x': expected 'data.img'"},
+		{HEAD
+		 "\"cpus\":1,\"memory_bytes\":99999999,\"has_net\":true,\"accel\":\"tcg\",\"disks\":"
 		 "[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]}",
 		 "VM configuration: disks: expected at most 16, got 17"},
 	};

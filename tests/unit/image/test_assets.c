@@ -20,7 +20,8 @@ static void put_image(const struct fixture *f, const char *name, size_t at, cons
 {
 	char image[2048] = {0};
 
-	memcpy(image + at, magic, strlen(magic));
+	for (size_t i = 0; magic[i]; i++)
+		image[at + i] = magic[i];
 	put_file(f->dir, name, image, sizeof(image));
 }
 

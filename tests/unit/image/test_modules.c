@@ -237,9 +237,10 @@ Test(modules, signatures_are_cut_off)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		static const char magic[] = "~Module signature appended~\n";
 		uint8_t ko[160] = {0};
 
-		memcpy(ko + 160 - 28, "~Module signature appended~\n", 28);
+		memcpy(ko + 160 - 28, magic, sizeof(magic) - 1);
 		memcpy(ko + 160 - 32, cases[i].sig_len, 4);
 		cr_expect_eq(modules_unsigned_len(ko, sizeof(ko)), cases[i].want, "case %zu", i);
 	}

@@ -109,9 +109,9 @@ Test(main, it_runs_as_its_own_user_without_any_privilege)
 	cr_expect(strstr(buf_str(&text), line));
 	cr_expect(strstr(buf_str(&text), "Groups:\t \n"));
 	for (const char *const *set =
-		     (const char *const[]){"Prm", "Eff", "Inh", "Bnd", "Amb", NULL};
+		     (const char *const[]){"CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb", NULL};
 	     *set; set++) {
-		(void)snprintf(line, sizeof(line), "Cap%s:\t0000000000000000\n", *set);
+		(void)snprintf(line, sizeof(line), "%s:\t0000000000000000\n", *set);
 		cr_expect(strstr(buf_str(&text), line), "%s", line);
 	}
 	cr_expect(strstr(buf_str(&text), "NoNewPrivs:\t1\n"));
