@@ -242,8 +242,12 @@ static int take(struct session *run, const struct inventory_item *vm, const char
 	auto_json struct json_object *record = record_new(&run->ctx, &node, &no_fields, &none);
 	json_add_bool(record, "imperative", true);
 	json_add_str(record, "source", vm->full);
-	struct seen seen = {.record = before};
-	return snapshot_take(&run->ctx, &how, record, &seen, err);
+	struct seen seen = {.record = before}, made = {.record = record};
+	r = snapshot_take(&run->ctx, &how, record, &seen, err);
+	/* Nobody will take it again by itself: nothing of it is kept. */
+	if (r < 0)
+		(void)resource_ops_of(RESOURCE_SNAPSHOT)->destroy(&run->ctx, &node, &made, NULL);
+	return r;
 }
 
 int imperative_snapshot(const struct host *host, const struct inventory_item *vm, const char *tag,

@@ -87,8 +87,8 @@ Test(journal, torn_and_foreign_lines_are_skipped_and_never_swallow_the_next)
 	static const char *const texts[] = {
 		"{\"op\":\"begin\",\"run\":\"00000001\"}\n{\"op\":\"int",
 		"garbage\n[1,2]\n{\"op\":\"begin\",\"run\":\"00000001\"}\n\n\n{}\n{\"op\":7}\n",
-		"{\"op\":\"begin\",\"run\":\"0000000123456789\",\"t\":\"a much longer text than any "
-		"time\"}\n",
+		("{\"op\":\"begin\",\"run\":\"0000000123456789\","
+		 "\"t\":\"a much longer text than any time\"}\n"),
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -39,6 +39,7 @@ Test(memwatch, a_supervisor_that_was_busy_itself_does_not_take_that_for_silence)
 	struct super s;
 	auto_close int server = watch(&s);
 
+	cr_assert_geq(server, 0);
 	tick_after(&s, MEMSERVER_DEAD_MS);
 	cr_expect_eq(s.ending, ENDED_NOT, "%s", s.end_err.msg);
 	end(&s);
@@ -49,6 +50,7 @@ Test(memwatch, a_ping_without_an_answer_ends_the_vm_in_time)
 	struct super s;
 	auto_close int server = watch(&s);
 
+	cr_assert_geq(server, 0);
 	tick_after(&s, 0);
 	tick_after(&s, MEMSERVER_DEAD_MS / 2);
 	cr_expect_eq(s.ending, ENDED_NOT, "%s", s.end_err.msg);
@@ -63,6 +65,7 @@ Test(memwatch, a_server_that_hangs_up_ends_the_vm_at_once)
 	struct super s;
 	auto_close int server = watch(&s);
 
+	cr_assert_geq(server, 0);
 	cleanup_close_p(&server);
 	cr_assert_geq(loop_once(s.loop, 1000, NULL), 1);
 	cr_expect_eq(s.ending, ENDED_MEMSERVER);
