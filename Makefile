@@ -266,12 +266,13 @@ fmt: ## clang-format every source
 lint: ## format, clang-tidy, cppcheck, gcc -fanalyzer, sizes, shellcheck, codespell
 	@.ci/lint
 SECS ?= 60
+SEED ?= 0
 T ?= $(FUZZ_TARGETS)
 fuzz: ## clang libFuzzer, e.g. make fuzz T=fleet_yaml SECS=60
 	@$(MAKE) --no-print-directory $(jobs) B=$(B)/fuzz FUZZ=1 fuzz-programs
 	@for t in $(T); do mkdir -p $(B)/fuzz/corpus/$$t; \
 	  echo "fuzz $$t for $(SECS) s"; \
-	  $(B)/fuzz/tests/fuzz-$$t -max_total_time=$(SECS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	  $(B)/fuzz/tests/fuzz-$$t -max_total_time=$(SECS) -seed=$(SEED) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
 	    -print_final_stats=1 -artifact_prefix=$(B)/fuzz/$$t- $(B)/fuzz/corpus/$$t \
 	    tests/fuzz/corpus/$$t || exit 1; \
 	done

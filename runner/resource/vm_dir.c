@@ -34,10 +34,10 @@ int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grac
 		return r;
 	call.deadline_ms = deadline_in(grace_ms + REMOVE_MS);
 	/* Without a status its supervisor never said who it is: look for it. */
-	bool known = file_exists(status);
-	r = supervisor_stop(&call, grace_ms, err);
-	if (r >= 0 && !known)
+	if (!file_exists(status))
 		r = stray_kill(ctx->host, dir, err);
+	if (r >= 0)
+		r = supervisor_stop(&call, grace_ms, err);
 	if (r >= 0)
 		r = file_remove_tree(dir, err);
 	return r < 0 ? r : ledger_release(ctx->host, "uid", dir, err);
