@@ -16,6 +16,7 @@
 #include "proc_priv.h"
 #include "xalloc.h"
 
+#define KERNEL_SIGSET_SIZE 8 /* bytes */
 #define FIXED_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const minimal_env[] = {"PATH=" FIXED_PATH, "HOME=/", "LANG=C.UTF-8", NULL};
@@ -74,17 +75,14 @@ static char *find_executable(const char *name, const char *const *env)
 
 static void reset_signals(void)
 {
+	/* struct sigaction as the kernel has it on x86-64: handler, flags, restorer, mask. */
+	static const unsigned long by_default[4];
 	sigset_t none;
 
-	for (int sig = 1; sig < NSIG; sig++) {
-		struct sigaction act;
-
-		if (sigaction(sig, NULL, &act) == 0 && act.sa_handler != SIG_DFL &&
-		    sig != SIGKILL && sig != SIGSTOP) {
-			act = (struct sigaction){.sa_handler = SIG_DFL};
-			(void)sigaction(sig, &act, NULL);
-		}
-	}
+	/* The kernel's own call: the C library hides two signals, and a make that starts us by
+	 * posix_spawn leaves one of them ignored. */
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)syscall(SYS_rt_sigaction, sig, &by_default, NULL, KERNEL_SIGSET_SIZE);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }

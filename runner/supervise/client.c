@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 5000
@@ -336,23 +337,52 @@ static int stop_process(const struct supervisor_call *call, const struct proc_id
 		       call->dir);
 }
 
-/* status.json tells nothing: of a boot that ended with the power, or somebody broke it. Whether
- * there is a supervisor its lock says. */
+/* Who holds the supervisor's lock: the file names a pid, and the lock, still held once its pidfd is
+ * open, says that it is that process. 1 and *ret_pidfd, or 0 when nobody does. */
+static int lock_holder(const char *path, int *ret_pidfd, struct err *err)
+{
+	auto_buf struct buf holder = BUF_INIT(256);
+	auto_close int lock = -1, pidfd = -1;
+	int r = file_lock(path, false, 0, &holder, &lock, err);
+	int pid = 0;
+
+	if (r != -EWOULDBLOCK)
+		return r < 0 ? r : 0;
+	if (sscanf(buf_str(&holder), "%d ", &pid) != 1 || pid <= 0)
+		return err_set(err, ERR_FAILED, -EBADMSG, "'%s' does not say who holds it", path);
+	pidfd = pidfd_open(pid, 0);
+	if (file_lock(path, false, 0, NULL, &lock, NULL) >= 0)
+		return 0;
+	if (pidfd < 0)
+		return err_sys_code(err, -ESRCH, "'%s' is held by another process than it says",
+				    path);
+	*ret_pidfd = TAKE_FD(pidfd);
+	return 1;
+}
+
+/* status.json tells nothing: of a boot that ended with the power, of a supervisor that has just
+ * been started, or somebody broke it. Whether there is a supervisor its lock says. */
 static int stop_unknown(const struct supervisor_call *call, uint64_t grace_ms, struct err *err)
 {
 	auto_free char *path = path_join(call->dir, SUPERVISE_LOCK);
 	auto_json struct json_object *args = json_object_new_object();
 	struct supervisor_call asked = *call;
-	auto_close int lock = -1;
-	int r = 0;
+	auto_close int pidfd = -1;
+	int r = file_exists(path) ? lock_holder(path, &pidfd, err) : 0;
 
-	if (!file_exists(path))
-		return 0;
+	if (r <= 0)
+		return r;
 	asked.deadline_ms = sooner(deadline_in(grace_ms + STOP_SLACK_MS), call->deadline_ms);
 	json_add_u64(args, "grace_ms", grace_ms);
-	(void)request(&asked, "stop", args, NULL, NULL);
-	r = file_lock(path, true, asked.deadline_ms, NULL, &lock, err);
-	return r < 0 ? err_wrap(err, "the supervisor of '%s' does not end", call->dir) : 0;
+	if (request(&asked, "stop", args, NULL, NULL) < 0)
+		asked.deadline_ms = now_ms();
+	if (io_wait(pidfd, POLLIN, asked.deadline_ms) > 0)
+		return 0;
+	(void)proc_signal(pidfd, SIGKILL);
+	if (io_wait(pidfd, POLLIN, deadline_in(KILL_WAIT_MS)) > 0)
+		return 0;
+	return err_set(err, ERR_TIMEOUT, -ETIMEDOUT,
+		       "the supervisor of '%s' does not end, not even when killed", call->dir);
 }
 
 int supervisor_stop(const struct supervisor_call *call, uint64_t grace_ms, struct err *err)

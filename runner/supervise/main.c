@@ -186,10 +186,13 @@ static int super_init(struct super *s, const struct host *host,
 	return set_up(s, err);
 }
 
-static void tell(int fd, const char *line)
+static int tell(int fd, const char *line)
 {
+	int r = 0;
+
 	if (fd >= 0)
-		(void)io_write_full(fd, line, strlen(line), deadline_in(1000), NULL);
+		r = io_write_full(fd, line, strlen(line), deadline_in(1000), NULL);
+	return r;
 }
 
 static int run(const struct host *host, const struct supervise_options *options, int ready_fd,
@@ -204,8 +207,12 @@ static int run(const struct host *host, const struct supervise_options *options,
 		(void)snprintf(line, sizeof(line), "-%s\n", err->msg);
 	else
 		(void)snprintf(line, sizeof(line), "+%d\n", (int)getpid());
-	tell(ready_fd, line);
+	/* Whoever started us may be gone (kill -9 of apply): then nobody knows of us, and the next
+	 * apply must find this directory free. */
+	int told = tell(ready_fd, line);
 	cleanup_close_p(&ready_fd);
+	if (r >= 0 && told < 0)
+		r = err_sys_code(err, told, "nobody waits for this supervisor");
 	if (r >= 0)
 		r = loop_run(s.loop, err);
 	super_save(&s);
@@ -259,7 +266,7 @@ int supervise_main(const struct host *host, const struct supervise_options *opti
 	if (r >= 0)
 		return run(host, options, TAKE_FD(ready_fd), err);
 	(void)snprintf(line, sizeof(line), "-%s\n", local.msg);
-	tell(ready_fd, line);
+	(void)tell(ready_fd, line);
 	if (err)
 		*err = local;
 	return r;

@@ -68,7 +68,7 @@ int main(void)
 		return 1;
 	auto_free char *text = xasprintf(
 		"apiVersion: fcvm/v1\nname: bench\n"
-		"policy: { memory: { overcommit: 1000000 } }\nbaselines:\n  web:\n"
+		"baselines:\n  web:\n"
 		"    image: \"oci-archive:%s/%s/examples/hello.oci.tar\"\n    memory: 256MiB\n"
 		"fleets:\n  web: { from: web, count: 1, metadata: { shard: \"{{index}}\" } }\n",
 		cwd, TEST_BUILD_DIR);

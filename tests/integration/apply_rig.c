@@ -21,6 +21,8 @@
 #define WORDS_MAX 16
 
 static struct run_result last = RUN_INIT;
+/* Of the running test; a failed assertion leaves it to apply_rig_cleanup(). */
+static struct apply_rig live;
 
 static void write_bytes(const char *dir, const char *name, const void *data, size_t len,
 			mode_t mode)
@@ -155,6 +157,7 @@ bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks)
 	write_rootfs(r->dir);
 	write_image(r->dir);
 	apply_rig_spec(r, 64, count, NULL);
+	live = *r;
 	return true;
 }
 
@@ -265,10 +268,21 @@ void apply_rig_finish(struct apply_rig *r)
 	cr_assert_eq(count_processes(r->dir), 0, "destroy left processes");
 }
 
+void apply_rig_cleanup(void)
+{
+	if (!live.dir)
+		return;
+	live.kill_at = NULL; /* the test's own; it may be gone */
+	apply_rig_free(&live);
+}
+
 void apply_rig_free(struct apply_rig *r)
 {
-	if (r->data && r->spec)
+	live = r == &live ? live : (struct apply_rig){0};
+	if (r->data && r->spec) {
 		(void)apply_rig_run(r, -1, "destroy", r->name, NULL);
+		(void)apply_rig_run(r, -1, "destroy", "default", NULL);
+	}
 	run_free(&last);
 	last = (struct run_result)RUN_INIT;
 	tmpdir_remove(&r->dir);
@@ -277,4 +291,5 @@ void apply_rig_free(struct apply_rig *r)
 	free(r->fcvm);
 	free(r->kill_at);
 	free(r->name);
+	*r = (struct apply_rig){0};
 }

@@ -18,6 +18,8 @@ struct apply_rig {
 };
 
 void apply_rig_free(struct apply_rig *r);
+/* For TestSuite(.fini): after a failed assertion nothing else releases the rig. */
+void apply_rig_cleanup(void);
 #define auto_apply_rig __attribute__((cleanup(apply_rig_free)))
 
 /* count clones of one baseline; hooks: the build with kill points. False (and the test should

@@ -10,6 +10,8 @@
 #include "io.h"
 #include "xalloc.h"
 
+TestSuite(apply, .fini = apply_rig_cleanup);
+
 static size_t lines_with(const char *text, const char *a, const char *b)
 {
 	size_t n = 0;

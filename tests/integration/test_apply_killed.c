@@ -7,6 +7,8 @@
 #include "cleanup.h"
 #include "xalloc.h"
 
+TestSuite(apply_killed, .fini = apply_rig_cleanup);
+
 #define KILLED 137
 #define POINTS_MAX 400
 #define STRIDE 3

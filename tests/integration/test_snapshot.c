@@ -13,6 +13,8 @@
 #include "parse.h"
 #include "xalloc.h"
 
+TestSuite(snapshot, .fini = apply_rig_cleanup);
+
 #define KEEP "--set", "baselines.web.keep_running=true"
 
 /* A fleet whose baseline goes on, and a snapshot "warm" of that baseline. */
