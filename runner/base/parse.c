@@ -15,7 +15,7 @@ static const char *shown(const char *s, char ret[SHOWN_SIZE])
 {
 	size_t i = 0;
 
-	for (; s[i] && i < SHOWN_SIZE - 4; i++) {
+	for (; i < SHOWN_SIZE - 4 && s[i]; i++) {
 		unsigned char c = (unsigned char)s[i];
 		ret[i] = (char)(c < ' ' || c == 0x7f ? '?' : c);
 	}

@@ -1,3 +1,5 @@
+/* Longer than 500 lines: the peer of every engine row on one page, so that a reader can see that it
+ * does what the product does and nothing else. */
 #include "bare.h"
 
 #include <errno.h>
