@@ -6,10 +6,13 @@
 #include "file.h"
 #include "frame.h"
 #include "io.h"
+#include "parse.h"
 #include "workload_json.h"
+#include "xalloc.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -344,13 +347,14 @@ static int lock_holder(const char *path, int *ret_pidfd, struct err *err)
 	auto_buf struct buf holder = BUF_INIT(256);
 	auto_close int lock = -1, pidfd = -1;
 	int r = file_lock(path, false, 0, &holder, &lock, err);
-	int pid = 0;
+	uint64_t pid = 0;
 
 	if (r != -EWOULDBLOCK)
 		return r < 0 ? r : 0;
-	if (sscanf(buf_str(&holder), "%d ", &pid) != 1 || pid <= 0)
+	auto_free char *word = xstrndup(buf_str(&holder), strcspn(buf_str(&holder), " \n"));
+	if (parse_u64(word, 1, INT_MAX, &pid, NULL) < 0)
 		return err_set(err, ERR_FAILED, -EBADMSG, "'%s' does not say who holds it", path);
-	pidfd = pidfd_open(pid, 0);
+	pidfd = pidfd_open((pid_t)pid, 0);
 	if (file_lock(path, false, 0, NULL, &lock, NULL) >= 0)
 		return 0;
 	if (pidfd < 0)
