@@ -1,5 +1,6 @@
 /* libfcvm-uffd.so in a program that treats its memory file as QEMU does. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -173,16 +174,31 @@ Test(shim, with_uffd_all_memory_comes_from_the_server_and_the_file_stays_as_it_w
 	rig_expect(&rig, "removed", 1);
 }
 
+/* Bytes that are not holes. (st_blocks also counts what the file system keeps for itself, when it
+ * likes.) */
+static off_t data_bytes(const char *path)
+{
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t sum = 0, data, hole = 0;
+
+	cr_assert_geq(fd, 0);
+	while ((data = lseek(fd, hole, SEEK_DATA)) >= 0) {
+		hole = lseek(fd, data, SEEK_HOLE);
+		sum += hole - data;
+	}
+	cr_assert_eq(errno, ENXIO);
+	return sum;
+}
+
 Test(shim, with_file_the_mapping_is_private_and_the_file_stays_as_it_was)
 {
 	auto_rig struct rig rig;
 	auto_probe struct probe p = PROBE_INIT;
-	struct stat st, after;
 	char want[1024];
 
 	rig_prepare(&rig, 256);
 	auto_free char *before = xstrdup(rig_digest(rig.memory));
-	cr_assert_eq(stat(rig.memory, &st), 0);
+	off_t data = data_bytes(rig.memory);
 	run_probe(&rig, "file", "", NULL, &p);
 	cr_expect_eq(p.status, 0, "%s", buf_str(&p.err));
 	cr_expect_str_eq(p.ready, "F");
@@ -190,8 +206,7 @@ Test(shim, with_file_the_mapping_is_private_and_the_file_stays_as_it_was)
 		       rig_byte(0));
 	cr_expect_str_eq(buf_str(&p.out), want);
 	cr_expect_str_eq(rig_digest(rig.memory), before);
-	cr_assert_eq(stat(rig.memory, &after), 0);
-	cr_expect_eq(after.st_blocks, st.st_blocks);
+	cr_expect_eq(data_bytes(rig.memory), data);
 }
 
 /* Status 97 and the reason, before a byte says that all is well. */
