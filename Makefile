@@ -260,7 +260,7 @@ vm-only:
 	@tests/run $(RESULTS) vm $(B)/tests/vm -j1
 
 # --- quality -------------------------------------------------------------------------------------
-.PHONY: fmt lint fuzz coverage docs bench soak mutation test-fresh install clean
+.PHONY: fmt lint fuzz coverage docs bench soak mutation test-fresh install setup-btrfs clean
 fmt: ## clang-format every source
 	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 lint: ## format, clang-tidy, cppcheck, gcc -fanalyzer, sizes, shellcheck, codespell
@@ -285,6 +285,8 @@ docs: $(B)/fcvm ## regenerate what is generated: docs/spec.md docs/commands.md s
 PREFIX ?= /usr/local
 install: $(B)/fcvm ## install the one binary
 	install -D -m 0755 $(B)/fcvm $(DESTDIR)$(PREFIX)/bin/fcvm
+setup-btrfs: packages ## put the data directory on btrfs in a loop file: clones share disk blocks
+	@.ci/setup-btrfs
 clean: ## remove the build directory
 	rm -rf $(B)
 

@@ -91,7 +91,7 @@ static void check_reflink(const struct examined *e, const char *name, struct fin
 	buf_addf(&f->value, "%s by %s", f->ok ? "offered" : "not offered", e->dir);
 	if (!f->ok)
 		buf_add_str(&f->hint, "put the data directory on btrfs or xfs to clone disks "
-				      "without copying");
+				      "without copying; 'sudo make setup-btrfs' does it");
 }
 
 static void check_tun(const struct examined *e, const char *name, struct finding *f)
