@@ -243,7 +243,7 @@ $(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rules,$(t))))
 
 .PHONY: test-programs san-programs check-only san-only vm-only
 test-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration $(B)/tests/vm $(B)/examples/hello.oci.tar
-san-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/tests/integration
+san-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration
 # A build with kill points, for the tests that kill apply at every journal write.
 $(B)/hooks/fcvm: FORCE
 	@$(MAKE) --no-print-directory B=$(B)/hooks HOOKS=1 $(B)/hooks/fcvm

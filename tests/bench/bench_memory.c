@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "cleanup.h"
 #include "file.h"
 #include "io.h"
@@ -54,10 +55,7 @@ static void check(int r, const struct err *err)
 
 static double seconds(void)
 {
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return bench_now_ms() / 1e3;
 }
 
 /* --- memory that faults --- */
@@ -269,28 +267,15 @@ static void end(struct bench *b)
 	free(b->sock);
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double median(double v[ROUNDS])
 {
-	qsort(v, ROUNDS, sizeof(v[0]), by_value);
-	return v[ROUNDS / 2];
+	return bench_quantile(v, ROUNDS, 0.5);
 }
 
 static void print(const char *name, double value, const char *unit, const char *peer,
 		  double peer_value)
 {
-	double load = 0;
-
-	(void)getloadavg(&load, 1);
-	printf("{\"bench\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"peer\":\"%s\",\"peer_value\":%.3f,"
-	       "\"ratio\":%.3f,\"n\":%d,\"load\":%.2f}\n",
-	       name, value, unit, peer, peer_value, value / peer_value, ROUNDS, load);
+	bench_print(&(struct bench_row){name, value, unit, peer, peer_value, ROUNDS});
 }
 
 int main(void)
