@@ -3,13 +3,14 @@
  * GET / answers JSON with everything that must differ between clones of one snapshot: hostname,
  * machine-id, boot_id, epoch (/run/fcvm/epoch), 32 fresh bytes of getrandom, and the time.
  * GET /healthz answers "ok". Every request is a line on stdout, and so is one tick a second (every
- * HELLO_TICK_MS milliseconds, when that is set). SIGTERM
+ * HELLO_TICK_MS milliseconds, when that is set), which names its host. SIGTERM
  * ends it with status 0. One poll loop, no threads, no allocation after start.
  *
  * `hello get PATH` asks the running server and prints the answer: the image has no other program,
  * and `fcvm exec CLONE -- /hello get /` is how one looks into a clone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -261,12 +262,14 @@ static void serve_once(int listener, int timeout_ms, const sigset_t *unblocked)
 		accept_clients(listener);
 }
 
+/* With the name it has at that moment: a clone must never speak under another's. */
 static void tick(unsigned long n)
 {
-	char now[TIME_SIZE];
+	char now[TIME_SIZE], name[HOST_NAME_MAX + 1] = "";
 
 	now_text(now, sizeof(now));
-	say("tick %lu %s", n, now);
+	(void)gethostname(name, sizeof(name) - 1);
+	say("tick %lu %s host=%s", n, now, name);
 }
 
 /* The client half: prints the body of GET path; 0 when the server said 200. */

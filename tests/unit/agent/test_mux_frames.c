@@ -77,6 +77,38 @@ Test(mux, more_data_than_the_window_ends_the_link)
 	mux_rig_free(&r);
 }
 
+/* The peer has a limit of its own, which a hostile one does not keep. */
+Test(mux, one_stream_more_than_the_limit_is_refused_and_the_others_stay)
+{
+	uint8_t answer[256];
+	struct mux_rig r;
+	uint8_t port[4];
+
+	mux_rig_raw(&r);
+	mux_rig_put_sync(&r, false);
+	store_le32(port, 4998);
+	for (int i = 0; i < (int)MUX_STREAMS_MAX; i++) {
+		mux_rig_put_frame(&r, 2 + 2 * (uint32_t)i, MUX_OPEN, port, 4);
+		RUN_UNTIL(&r, r.guest.n_accepted == i + 1);
+		/* Answers that nobody takes would end the reading of requests. */
+		while (read(r.fds[0], answer, sizeof(answer)) > 0)
+			continue;
+	}
+	mux_rig_run_dry(&r);
+	while (read(r.fds[0], answer, sizeof(answer)) > 0)
+		continue;
+	mux_rig_put_frame(&r, 2 + 2 * MUX_STREAMS_MAX, MUX_OPEN, port, 4);
+	mux_rig_run_dry(&r);
+	cr_assert_eq(read(r.fds[0], answer, sizeof(answer)), MUX_HEAD_SIZE + 2);
+	cr_expect_eq(load_le32(answer), 2 + 2 * MUX_STREAMS_MAX);
+	cr_expect_eq(answer[4], MUX_REFUSED);
+	cr_expect_eq(load_le16(answer + MUX_HEAD_SIZE), EMFILE);
+	cr_expect_eq(r.guest.n_accepted, (int)MUX_STREAMS_MAX);
+	cr_expect_eq(r.guest.mux->n_streams, MUX_STREAMS_MAX);
+	cr_expect_eq(r.guest.lost, 0);
+	mux_rig_free(&r);
+}
+
 Test(mux, frames_of_streams_nobody_knows_any_more_are_ignored)
 {
 	static const uint8_t types[] = {MUX_DATA, MUX_WINDOW_ADD, MUX_FIN, MUX_RESET, MUX_OPENED};

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -289,11 +290,11 @@ Test(execute, journal_and_events_tell_every_step)
 Test(execute, a_step_dies_with_its_parent_and_does_not_hold_the_lock)
 {
 	auto_fake struct fake_run f;
-	int held[2];
+	int held[2], alive[2];
 	char c;
 
 	fake_make(&f);
-	cr_assert_eq(pipe2(held, O_CLOEXEC), 0);
+	cr_assert(pipe2(held, O_CLOEXEC) == 0 && pipe2(alive, O_CLOEXEC) == 0);
 	fake_add(&f, RESOURCE_KERNEL, "a.hang", NULL);
 	pid_t apply = fork();
 	if (apply == 0) {
@@ -303,11 +304,15 @@ Test(execute, a_step_dies_with_its_parent_and_does_not_hold_the_lock)
 		_exit(0);
 	}
 	close(held[1]);
+	close(alive[1]); /* apply and its step have it */
 	while (fake_count(&f, "create a.hang") == 0)
 		(void)usleep(1000);
 	(void)kill(apply, SIGKILL);
 	(void)waitpid(apply, NULL, 0);
 	/* End of file at once: the step had let go of it. */
 	cr_expect_eq(read(held[0], &c, 1), 0);
+	cr_assert_eq(io_wait(alive[0], POLLIN, deadline_in(10000)), 1, "the step lives on");
+	cr_expect_eq(read(alive[0], &c, 1), 0);
 	close(held[0]);
+	close(alive[0]);
 }
