@@ -141,7 +141,7 @@ static int boot(const struct resource_ctx *ctx, const struct need_list *needs,
 
 		view_config(ctx->choice, b, &parts.kernel, &parts.rootfs, parts.image.store,
 			    &config);
-		r = supervisor_start(&call, &config, &w, &identity, err);
+		r = supervisor_start(&call, &config, &w, &identity, NULL, err);
 	}
 	parts_free(&parts);
 	return r;

@@ -26,6 +26,7 @@ void bringup_spec_free(struct bringup_spec *l)
 	free(l->backend);
 	free(l->memserver);
 	hooks_free(l->hooks, l->n_hooks);
+	net_config_free(&l->net);
 	*l = (struct bringup_spec){0};
 }
 
@@ -243,7 +244,7 @@ static void send_identity(struct super *s)
 		.hostname = s->launch.hostname ? s->launch.hostname : unnamed,
 		.metadata = s->launch.metadata,
 		.health = s->launch.health_override ? &s->launch.workload.health : NULL,
-		.mtu = s->launch.config.has_net ? SUPER_MTU : 0,
+		.mtu = s->launch.config.has_net ? net_mtu(s->net) : 0,
 		.hooks = s->launch.hooks,
 		.n_hooks = s->launch.n_hooks,
 	};
@@ -381,10 +382,28 @@ static int wire_up(struct super *s, struct err *err)
 
 /* --- begin ---------------------------------------------------------------------------------- */
 
+/* Once a supervisor: restarts keep the network, and with it the VM's addresses. */
+static int enter_network(struct super *s, struct err *err)
+{
+	const struct net_spec spec = {
+		.host = s->host, .dir = s->spec->dir, .config = &s->launch.net};
+	int r = s->net ? 0 : net_up(&spec, &s->net, err);
+
+	if (r >= 0 && !s->st.net)
+		r = net_serve(s->net, s->loop, err);
+	if (r < 0)
+		return r;
+	s->st.net = net_look(s->net);
+	s->vm.tap_fd = net_tap_fd(s->net);
+	return 0;
+}
+
 static int run_vmm(struct super *s, struct err *err)
 {
 	int r = s->engine->probe(s->host, &s->caps, err);
 
+	if (r >= 0)
+		r = enter_network(s, err);
 	if (r < 0)
 		return r;
 	s->st.accel = s->launch.restore ? s->caps.accel : s->launch.config.accel;
@@ -412,7 +431,6 @@ void bringup_begin(struct super *s)
 		super_end(s, ENDED_CRASHED, &err);
 		return;
 	}
-	s->st.has_net = s->launch.config.has_net;
 	vmstate_set_text(&s->st.container, s->launch.workload.name);
 	if (s->launch.restore) {
 		vmstate_gate(&s->st, "restored", since_launch(s));

@@ -18,6 +18,7 @@ struct bringup_spec {
 	struct hook *hooks;
 	size_t n_hooks;
 	bool health_override;
+	struct net_config net;
 	uint32_t gid;
 	uint64_t timeout_ms;
 };

@@ -157,7 +157,7 @@ static void add_identity(struct json_object *o, const struct vm_identity *id)
 
 int supervisor_start(const struct supervisor_call *call, const struct vm_config *config,
 		     const struct workload *workload, const struct vm_identity *identity,
-		     struct err *err)
+		     const struct net_config *net, struct err *err)
 {
 	auto_json struct json_object *o = json_object_new_object();
 
@@ -165,6 +165,7 @@ int supervisor_start(const struct supervisor_call *call, const struct vm_config 
 	json_add_u64(o, "data_bytes", config->data_bytes);
 	json_add(o, "workload", workload_to_json(workload));
 	add_identity(o, identity);
+	json_add(o, "net", net_config_to_json(net));
 	return request(call, "start", o, NULL, err);
 }
 
@@ -221,6 +222,7 @@ int supervisor_restore(const struct supervisor_call *call, const struct restore_
 	json_add_str(o, "restart", req->restart);
 	json_add_u64(o, "gid", req->gid);
 	json_add(o, "workload", workload_to_json(req->workload));
+	json_add(o, "net", net_config_to_json(req->net));
 	return request(&patient, "restore", o, ret_status, err);
 }
 
@@ -232,6 +234,7 @@ int supervisor_update(const struct supervisor_call *call, const struct update_re
 	json_add_str(o, "metadata", req->metadata);
 	json_add_str(o, "restart", req->restart);
 	json_add(o, "health", healthspec_to_json(req->health));
+	json_add(o, "net", net_config_to_json(req->net));
 	return request(call, "update", o, NULL, err);
 }
 

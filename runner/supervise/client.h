@@ -13,6 +13,7 @@
 #include "err.h"
 #include "host.h"
 #include "json.h"
+#include "net_config.h"
 #include "proc.h"
 #include "strv.h"
 #include "vm.h"
@@ -72,10 +73,10 @@ struct supervisor_call {
 };
 
 /* Boots and returns once the agent answers. *ret_status as supervisor_status. workload NULL: none
- * is started. */
+ * is started; net NULL: mode none. */
 int supervisor_start(const struct supervisor_call *call, const struct vm_config *config,
 		     const struct workload *workload, const struct vm_identity *identity,
-		     struct err *err);
+		     const struct net_config *net, struct err *err);
 
 enum supervisor_until { UNTIL_BOOTED, UNTIL_STARTED, UNTIL_HEALTHY };
 /* -ETIMEDOUT names what was missing and the last probe output; ERR_NOT_READY. Fails at once when
@@ -107,6 +108,7 @@ struct restore_request {
 	const char *restart;              /* "no" | "on-failure" | "always" */
 	uint32_t gid;                     /* the snapshot's */
 	const struct workload *workload;  /* started after the gates; NULL: what the snapshot has */
+	const struct net_config *net;     /* NULL: mode none */
 };
 /* Returns when the clone is ready: all gates passed. *ret_status has gates and ready_ms. */
 int supervisor_restore(const struct supervisor_call *call, const struct restore_request *req,
@@ -117,6 +119,7 @@ struct update_request {
 	const char *metadata;
 	const char *restart;
 	const struct health_spec *health;
+	const struct net_config *net; /* of the mode the VM has: ports, egress, resolvers */
 };
 int supervisor_update(const struct supervisor_call *call, const struct update_request *req,
 		      struct err *err);
@@ -134,7 +137,8 @@ int supervisor_stop(const struct supervisor_call *call, uint64_t grace_ms, struc
  *  "health":"healthy|unhealthy|starting|none","pid":VMM
  * pid,"pid_start","supervisor":{pid,start_time,
  *  boot_id},"uid","snapshot":dir,"serve_pid","created_at","ready_ms","gates":{...ms},"exit_code",
- *  "restarts","ip","error","backend":"uffd|file","container":name,"boot_retries":[text],
+ *  "restarts","network":"none|bridged|rootless","ip","loopback":"127.x.y.z",
+ *  "ports":[{"host_ip","host_port","guest_port","proto"}],"error","backend":"uffd|file","container":name,"boot_retries":[text],
  *  "ended":"exited|poweroff|requested|reaped|crashed|memserver"} - unknown values are null. */
 #define SUPERVISE_STATUS "status.json"
 /* Held by the supervisor for as long as it lives. */

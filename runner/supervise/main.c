@@ -6,7 +6,6 @@
 #include "file.h"
 #include "io.h"
 #include "ledger.h"
-#include "netns.h"
 #include "parse.h"
 #include "xalloc.h"
 
@@ -90,26 +89,11 @@ static int take_uid(struct super *s, struct err *err)
 	return 0;
 }
 
-static int enter_network(struct super *s, struct err *err)
-{
-	struct err refused = {0};
-	int r = netns_enter(&s->vm.tap_fd, &refused);
-
-	/* No tap: VMs without a NIC still run here, others are refused by the engine. */
-	if (r >= 0 || r == -EACCES)
-		return 0;
-	if (err)
-		*err = refused;
-	return r;
-}
-
 static int set_up(struct super *s, struct err *err)
 {
 	auto_free char *sock = path_join(s->spec->dir, CTL_SOCK);
 	int r = take_uid(s, err);
 
-	if (r >= 0)
-		r = enter_network(s, err);
 	if (r >= 0)
 		r = proc_id_of(getpid(), &s->st.self, err);
 	if (r >= 0)
@@ -136,7 +120,7 @@ static void super_free(struct super *s)
 	vmstate_free(&s->st);
 	bringup_spec_free(&s->launch);
 	free(s->vm.vm_dir);
-	cleanup_close_p(&s->vm.tap_fd);
+	net_down(s->net);
 	loop_free_p(&s->loop);
 }
 

@@ -15,6 +15,7 @@
 #include "engine.h"
 #include "loop.h"
 #include "memserver.h"
+#include "net.h"
 #include "restart.h"
 #include "supervise.h"
 #include "vchan.h"
@@ -23,7 +24,6 @@
 
 #define SUPER_VM_DIR "vm"
 #define SUPER_UFFD_SOCK "uffd.sock"
-#define SUPER_MTU 1500u
 #define SUPER_METADATA_MAX (64u << 10)
 #define SUPER_BOOT_MS 60000u /* decisions 25: a boot that hangs is tried again, visibly */
 
@@ -44,6 +44,7 @@ struct super {
 	struct vm vm;
 	struct vchan *chan;
 	struct agentlink *link;
+	struct net *net;       /* from the first launch on */
 	char probe_text[512];  /* what the last health probe said */
 	uint64_t mem_asked_ms; /* the oldest ping without an answer, 0: none */
 	int mem_conn;          /* to the memory server, -1: none */

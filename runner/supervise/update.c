@@ -79,11 +79,27 @@ static int set_health(struct super *s, struct json_object *o, struct updating *u
 	return 0;
 }
 
+static int set_net(struct super *s, struct json_object *o, struct err *err)
+{
+	auto_net_config struct net_config c = {0};
+	int r = o ? net_config_from_json(o, &c, err) : 0;
+
+	if (!o || r < 0)
+		return r;
+	r = net_update(s->net, &c, err);
+	if (r < 0)
+		return r;
+	super_save(s);
+	return 0;
+}
+
 static int apply(struct super *s, struct json_object *args, struct updating *u, struct err *err)
 {
 	const char *policy = json_opt_str(args, "restart", NULL);
 	int r = policy ? restart_parse(policy, &s->restart, err) : 0;
 
+	if (r >= 0)
+		r = set_net(s, json_opt_obj(args, "net"), err);
 	if (r >= 0)
 		r = set_metadata(s, json_opt_str(args, "metadata", NULL), u, err);
 	if (r >= 0)

@@ -44,6 +44,13 @@ static int take_workload(struct json_object *args, struct bringup_spec *l, struc
 	return workload_from_json(o, &l->workload, err);
 }
 
+static int take_net(struct json_object *args, struct bringup_spec *l, struct err *err)
+{
+	struct json_object *o = json_opt_obj(args, "net");
+
+	return o ? net_config_from_json(o, &l->net, err) : 0;
+}
+
 static void launch(struct super *s, struct ctl_request *req, const struct bringup_spec *l)
 {
 	bringup_spec_free(&s->launch);
@@ -67,6 +74,8 @@ static int read_start(struct json_object *args, struct bringup_spec *l, struct e
 		r = take_workload(args, l, err);
 	if (r >= 0)
 		r = take_identity(args, l, err);
+	if (r >= 0)
+		r = take_net(args, l, err);
 	if (r >= 0)
 		l->config.data_bytes = json_opt_u64(args, "data_bytes", 0);
 	return r;
@@ -131,6 +140,8 @@ static int read_restore(struct json_object *args, struct bringup_spec *l, struct
 		r = take_identity(args, l, err);
 	if (r >= 0)
 		r = take_gid(args, &l->gid, err);
+	if (r >= 0)
+		r = take_net(args, l, err);
 	if (r >= 0 && json_object_object_get_ex(args, "on_clone", &hooks))
 		r = hooks_from_json(hooks, &l->hooks, &l->n_hooks, err);
 	if (r >= 0 && health) {

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define GUEST_IP "172.16.0.100" /* the same in every VM, each in its own namespace */
-
 static const char *const run_names[] = {
 	[RUN_CREATING] = "creating", [RUN_RUNNING] = "running", [RUN_READY] = "ready",
 	[RUN_STOPPED] = "stopped",   [RUN_FAILED] = "failed",   [RUN_LOST] = "lost",
@@ -151,6 +149,23 @@ static void add_times(struct json_object *o, const struct vmstate *s)
 	json_add(o, "gates", gates_json(s));
 }
 
+/* Text that is there and of a VM that is. */
+static void add_place(struct json_object *o, const char *key, bool alive, const char *text)
+{
+	json_add_str(o, key, alive && text[0] ? text : NULL);
+}
+
+static void add_network(struct json_object *o, const struct net_view *net, bool alive)
+{
+	static const struct net_view none;
+	const struct net_view *v = net ? net : &none;
+
+	json_add_str(o, "network", net ? net_mode_name(net->mode) : NULL);
+	add_place(o, "ip", alive, v->ip);
+	add_place(o, "loopback", alive, v->loopback);
+	json_add(o, "ports", net_ports_json(alive ? v : &none));
+}
+
 struct json_object *vmstate_to_json(const struct vmstate *s)
 {
 	struct json_object *o = json_object_new_object();
@@ -173,7 +188,7 @@ struct json_object *vmstate_to_json(const struct vmstate *s)
 	add_times(o, s);
 	add_u64_or_null(o, "exit_code", s->exit_code >= 0, (uint64_t)s->exit_code);
 	json_add_u64(o, "restarts", s->restarts);
-	json_add_str(o, "ip", s->has_net && alive ? GUEST_IP : NULL);
+	add_network(o, s->net, alive);
 	json_add_str(o, "ended", ended_names[s->ended]);
 	json_add_str(o, "error", s->error);
 	json_add(o, "boot_retries", json_strv(&s->boot_retries));

@@ -10,6 +10,7 @@
 #include "client.h"
 #include "err.h"
 #include "host.h"
+#include "net.h"
 #include "proc.h"
 #include "vm.h"
 
@@ -53,7 +54,7 @@ struct vmstate {
 	size_t n_gates;
 	int exit_code; /* -1: none */
 	uint32_t restarts;
-	bool has_net;
+	const struct net_view *net; /* NULL: not yet */
 	char *error;
 	struct strv boot_retries;
 };

@@ -36,7 +36,7 @@ Test(vmstate, unknown_values_are_null_and_never_absent)
 		"\"supervisor\":{\"pid\":7,\"start_time\":9,\"boot_id\":\"b\"},\"uid\":0,"
 		"\"snapshot\":null,\"backend\":null,\"serve_pid\":null,\"container\":null,"
 		"\"created_at\":\"1970-01-01T00:00:01.000Z\",\"ready_ms\":null,\"gates\":{},"
-		"\"exit_code\":null,\"restarts\":0,\"ip\":null,\"ended\":null,\"error\":null,"
+		"\"exit_code\":null,\"restarts\":0,\"network\":null,\"ip\":null,\"loopback\":null,\"ports\":[],\"ended\":null,\"error\":null,"
 		"\"boot_retries\":[]}";
 	struct vmstate s = {.vm_id = "id",
 			    .engine = "qemu",
