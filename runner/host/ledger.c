@@ -1,7 +1,9 @@
 #include "ledger.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "buf.h"
 #include "cleanup.h"
@@ -13,6 +15,21 @@
 /* Looking at every owner costs a system call each: done when this many more have come. */
 #define RECLAIM_EVERY 64
 
+/* Numbers of a kind. What does not outlive the boot is not forced to the disk either, and begins
+ * with a line that names the boot. */
+struct range {
+	const char *kind;
+	uint32_t first, count;
+	bool of_boot;
+};
+
+static const struct range ranges[] = {
+	{"uid", LEDGER_UID_FIRST, LEDGER_UID_COUNT, false},
+	{"gid", LEDGER_UID_FIRST, LEDGER_UID_COUNT, false},
+	{"slot", 0, LEDGER_SLOT_COUNT, true},
+	{"loopback", 0, LEDGER_LOOPBACK_COUNT, true},
+};
+
 struct entry {
 	uint32_t number;
 	char *owner;
@@ -20,12 +37,18 @@ struct entry {
 
 /* Entries in ascending order of number: the first gap is the lowest free one. */
 struct book {
+	const struct range *range;
+	const char *boot_id;
+	char *path;
+	int lock; /* a file of its own: the ledger itself is renamed over */
 	struct entry *v;
 	size_t n, cap;
 };
 
 static void book_free(struct book *t)
 {
+	free(t->path);
+	cleanup_close_p(&t->lock);
 	for (size_t i = 0; i < t->n; i++)
 		free(t->v[i].owner);
 	free(t->v);
@@ -50,14 +73,14 @@ static void book_remove(struct book *t, size_t at)
 /* A line is "NUMBER OWNER". */
 static int parse_line(char *line, struct book *t)
 {
+	const struct range *range = t->range;
 	char *blank = strchr(line, ' ');
 	uint64_t number = 0;
 
 	if (!blank || blank[1] != '/')
 		return -EBADMSG;
 	*blank = '\0';
-	if (parse_u64(line, LEDGER_UID_FIRST, LEDGER_UID_FIRST + LEDGER_UID_COUNT - 1, &number,
-		      NULL) < 0)
+	if (parse_u64(line, range->first, range->first + range->count - 1, &number, NULL) < 0)
 		return -EBADMSG;
 	if (t->n > 0 && number <= t->v[t->n - 1].number)
 		return -EBADMSG;
@@ -65,38 +88,66 @@ static int parse_line(char *line, struct book *t)
 	return 0;
 }
 
-static int book_load(const char *path, struct book *t, struct err *err)
+/* Whether what follows the first line is of this boot; everything else counts for nothing. */
+static bool skip_boot_line(char **text, const char *boot_id)
+{
+	const char *line = strsep(text, "\n");
+
+	return *text && strncmp(line, "boot ", 5) == 0 && strcmp(line + 5, boot_id) == 0;
+}
+
+static int book_load(struct book *t, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(LEDGER_TEXT_MAX);
-	char *line, *save = NULL;
-	int r = file_read(path, LEDGER_TEXT_MAX, &text, err);
+	char *line, *at = NULL;
+	int r = file_read(t->path, LEDGER_TEXT_MAX, &text, err);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return r;
-	if (text.len == 0)
+	at = text.data;
+	if (!at || (t->range->of_boot && !skip_boot_line(&at, t->boot_id)))
 		return 0;
-	for (line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (parse_line(line, t) < 0) {
-			err_set(err, ERR_FAILED, -EBADMSG, "'%s' is damaged after entry %zu", path,
-				t->n);
+	while ((line = strsep(&at, "\n"))) {
+		if (*line && parse_line(line, t) < 0) {
+			err_set(err, ERR_FAILED, -EBADMSG, "'%s' is damaged after entry %zu",
+				t->path, t->n);
 			return err_hint(err, "destroy every set, then remove that file");
 		}
 	}
 	return 0;
 }
 
-static int book_save(const char *path, const struct book *t, struct err *err)
+static int replace_unforced(const char *path, const struct buf *text, struct err *err)
+{
+	auto_free char *beside = xasprintf("%s.new", path);
+	auto_close int fd =
+		open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = 0;
+
+	if (fd < 0)
+		return err_sys(err, "cannot write '%s'", beside);
+	r = file_write_fd(fd, text->data, text->len, err);
+	if (r >= 0 && rename(beside, path) < 0)
+		r = err_sys(err, "cannot replace '%s'", path);
+	return r;
+}
+
+static int book_save(const struct book *t, struct err *err)
 {
 	auto_buf struct buf text = BUF_INIT(LEDGER_TEXT_MAX);
 
+	if (t->range->of_boot)
+		buf_addf(&text, "boot %s\n", t->boot_id);
 	for (size_t i = 0; i < t->n; i++)
 		buf_addf(&text, "%u %s\n", t->v[i].number, t->v[i].owner);
 	if (!buf_ok(&text))
-		return err_set(err, ERR_HOST, -EFBIG, "'%s' would exceed %u bytes", path,
+		return err_set(err, ERR_HOST, -EFBIG, "'%s' would exceed %u bytes", t->path,
 			       LEDGER_TEXT_MAX);
-	return file_replace(path, buf_str(&text), text.len, 0600, err);
+	if (t->range->of_boot)
+		return replace_unforced(t->path, &text, err);
+	return file_replace(t->path, buf_str(&text), text.len, 0600, err);
 }
 
 static void reclaim(struct book *t)
@@ -123,72 +174,126 @@ static size_t find_owner(const struct book *t, const char *owner)
 	return i;
 }
 
-static size_t find_gap(const struct book *t)
+/* The lowest free number that fits; *ret_at is its place in the book. */
+static int find_gap(const struct book *t, bool (*fits)(void *data, uint32_t number), void *data,
+		    size_t *ret_at, uint32_t *ret, struct err *err)
 {
-	size_t i = 0;
+	size_t at = 0;
 
-	while (i < t->n && t->v[i].number == LEDGER_UID_FIRST + i)
-		i++;
-	return i;
+	for (uint32_t i = 0; i < t->range->count; i++) {
+		uint32_t number = t->range->first + i;
+
+		if (at < t->n && t->v[at].number == number) {
+			at++;
+			continue;
+		}
+		if (fits && !fits(data, number))
+			continue;
+		*ret_at = at;
+		*ret = number;
+		return 0;
+	}
+	return err_set(err, ERR_HOST, -ENOSPC, "all %u %ss are taken", t->range->count,
+		       t->range->kind);
 }
 
-/* The lock is a file of its own: the ledger itself is renamed over. */
-static int open_locked(const struct host *host, const char *kind, char **ret_path, int *ret_lock,
-		       struct book *t, struct err *err)
+static const struct range *range_of(const char *kind)
 {
-	auto_free char *path = xasprintf("%s/ledger/%s", host->data_dir, kind);
-	auto_free char *lock_path = xasprintf("%s.lock", path);
-	auto_close int lock = -1;
-	int r = file_lock(lock_path, true, 0, NULL, &lock, err);
-
-	if (r == 0)
-		r = book_load(path, t, err);
-	if (r < 0)
-		return r;
-	*ret_path = TAKE_PTR(path);
-	*ret_lock = TAKE_FD(lock);
-	return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		if (strcmp(ranges[i].kind, kind) == 0)
+			return &ranges[i];
+	return NULL;
 }
 
-int ledger_take(const struct host *host, const char *kind, const char *owner, uint32_t *ret,
-		struct err *err)
+static int book_open(const struct host *host, const char *kind, struct book *t, struct err *err)
 {
-	auto_book struct book t = {0};
-	auto_free char *path = NULL;
-	auto_close int lock = -1;
+	auto_free char *lock_path = xasprintf("%s/ledger/%s.lock", host->data_dir, kind);
+	int r = 0;
+
+	*t = (struct book){.range = range_of(kind), .boot_id = host->boot_id, .lock = -1};
+	if (!t->range)
+		return err_set(err, ERR_FAILED, -EINVAL, "there is no ledger of %ss", kind);
+	t->path = xasprintf("%s/ledger/%s", host->data_dir, kind);
+	r = file_lock(lock_path, true, 0, NULL, &t->lock, err);
+	return r < 0 ? r : book_load(t, err);
+}
+
+int ledger_take_if(const struct host *host, const char *kind, const char *owner,
+		   bool (*fits)(void *data, uint32_t number), void *data, uint32_t *ret,
+		   struct err *err)
+{
+	auto_book struct book t = {.lock = -1};
+	uint32_t number = 0;
 	size_t at;
 	int r;
 
 	if (*owner != '/' || strchr(owner, '\n'))
 		return err_set(err, ERR_FAILED, -EINVAL, "'%s' cannot own a %s", owner, kind);
-	r = open_locked(host, kind, &path, &lock, &t, err);
+	r = book_open(host, kind, &t, err);
 	if (r < 0)
 		return r;
 	at = find_owner(&t, owner);
-	if (at < t.n) {
+	if (at < t.n && (!fits || fits(data, t.v[at].number))) {
 		*ret = t.v[at].number;
 		return 0;
 	}
-	if (t.n >= LEDGER_UID_COUNT || (t.n > 0 && t.n % RECLAIM_EVERY == 0))
+	if (at < t.n)
+		book_remove(&t, at);
+	if (t.n >= t.range->count || (t.n > 0 && t.n % RECLAIM_EVERY == 0))
 		reclaim(&t);
-	at = find_gap(&t);
-	if (at >= LEDGER_UID_COUNT)
-		return err_set(err, ERR_HOST, -ENOSPC, "all %u %ss are taken", LEDGER_UID_COUNT,
-			       kind);
-	book_insert(&t, at, LEDGER_UID_FIRST + (uint32_t)at, xstrdup(owner));
-	r = book_save(path, &t, err);
-	if (r == 0)
-		*ret = LEDGER_UID_FIRST + (uint32_t)at;
+	r = find_gap(&t, fits, data, &at, &number, err);
+	if (r < 0)
+		return r;
+	book_insert(&t, at, number, xstrdup(owner));
+	r = book_save(&t, err);
+	if (r >= 0)
+		*ret = number;
 	return r;
+}
+
+int ledger_take(const struct host *host, const char *kind, const char *owner, uint32_t *ret,
+		struct err *err)
+{
+	return ledger_take_if(host, kind, owner, NULL, NULL, ret, err);
+}
+
+int ledger_find(const struct host *host, const char *kind, const char *owner, uint32_t *ret,
+		struct err *err)
+{
+	auto_book struct book t = {.lock = -1};
+	int r = book_open(host, kind, &t, err);
+	size_t at = 0;
+
+	if (r < 0)
+		return r;
+	at = find_owner(&t, owner);
+	if (at == t.n)
+		return 0;
+	*ret = t.v[at].number;
+	return 1;
+}
+
+int ledger_each(const struct host *host, const char *kind,
+		void (*fn)(void *data, uint32_t number, const char *owner), void *data,
+		struct err *err)
+{
+	auto_book struct book t = {.lock = -1};
+	int r = book_open(host, kind, &t, err);
+
+	if (r < 0)
+		return r;
+	cleanup_close_p(&t.lock);
+	t.lock = -1;
+	for (size_t i = 0; i < t.n; i++)
+		fn(data, t.v[i].number, t.v[i].owner);
+	return 0;
 }
 
 int ledger_release(const struct host *host, const char *kind, const char *owner, struct err *err)
 {
-	auto_book struct book t = {0};
-	auto_free char *path = NULL;
-	auto_close int lock = -1;
+	auto_book struct book t = {.lock = -1};
 	size_t at;
-	int r = open_locked(host, kind, &path, &lock, &t, err);
+	int r = book_open(host, kind, &t, err);
 
 	if (r < 0)
 		return r;
@@ -196,5 +301,5 @@ int ledger_release(const struct host *host, const char *kind, const char *owner,
 	if (at == t.n)
 		return 0;
 	book_remove(&t, at);
-	return book_save(path, &t, err);
+	return book_save(&t, err);
 }

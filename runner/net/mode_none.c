@@ -37,6 +37,21 @@ static int none_serve(struct net *n, struct err *err)
 	return 0;
 }
 
+static int none_host_socket(struct net *n, int family, int type)
+{
+	(void)n;
+	(void)family;
+	(void)type;
+	return -EOPNOTSUPP;
+}
+
+static int none_grant(struct net *n, const struct grants *fresh)
+{
+	(void)n;
+	(void)fresh;
+	return -EOPNOTSUPP;
+}
+
 static int none_update(struct net *n, const struct net_config *to, struct err *err)
 {
 	(void)n;
@@ -53,6 +68,8 @@ const struct net_ops net_none = {
 	.mtu = MTU,
 	.up = none_up,
 	.serve = none_serve,
+	.host_socket = none_host_socket,
+	.grant = none_grant,
 	.update = none_update,
 	.down = none_down,
 };

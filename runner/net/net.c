@@ -14,6 +14,7 @@
 
 static const struct net_ops *const modes[] = {
 	&net_none,
+	&net_bridged,
 };
 
 static const struct net_ops *ops_of(enum net_mode mode)
@@ -60,10 +61,30 @@ int net_up(const struct net_spec *spec, struct net **ret, struct err *err)
 	return 0;
 }
 
+static int host_socket(void *data, int family, int type)
+{
+	struct net *n = data;
+
+	return n->ops->host_socket(n, family, type);
+}
+
+static int grant(void *data, const struct grants *fresh)
+{
+	struct net *n = data;
+
+	return n->ops->grant(n, fresh);
+}
+
 int net_serve(struct net *n, struct loop *loop, struct err *err)
 {
+	const struct relay_spec spec = {
+		.loop = loop, .host_socket = host_socket, .grant = grant, .data = n};
+	int r = 0;
+
 	n->loop = loop;
-	return n->ops->serve(n, err);
+	if (n->ops->resolves)
+		r = relay_new(&spec, NET_DNS_IP, &n->config, &n->relay, err);
+	return r < 0 ? r : n->ops->serve(n, err);
 }
 
 int net_update(struct net *n, const struct net_config *to, struct err *err)
@@ -79,6 +100,8 @@ int net_update(struct net *n, const struct net_config *to, struct err *err)
 		return err_wrap(err, "network");
 	net_config_free(&n->config);
 	net_config_copy(to, &n->config);
+	if (n->relay)
+		relay_configure(n->relay, to);
 	return 0;
 }
 
@@ -86,6 +109,7 @@ void net_down(struct net *n)
 {
 	if (!n)
 		return;
+	relay_free(n->relay);
 	if (n->ops && n->lock >= 0)
 		n->ops->down(n);
 	cleanup_close_p(&n->tap_fd);

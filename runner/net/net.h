@@ -54,6 +54,11 @@ uint32_t net_mtu(const struct net *n);                        /* what the guest 
 const struct net_view *net_look(const struct net *n);         /* valid until the next update */
 struct json_object *net_ports_json(const struct net_view *v); /* the caller puts it */
 
+/* Removes what VMs of this data directory left on the host when their supervisor is gone, and what
+ * the last VM of this host needed. Cheap when there is nothing; safe at any time. In the
+ * host's namespace. */
+int net_sweep(const struct host *host, struct err *err);
+
 /* Who has a port of this host. */
 struct net_holder {
 	pid_t pid; /* 0: not to be seen */

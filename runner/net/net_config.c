@@ -54,6 +54,19 @@ void net_config_copy(const struct net_config *from, struct net_config *ret)
 	strv_add_all(&ret->dns, &from->dns);
 }
 
+bool net_config_same_egress(const struct net_config *a, const struct net_config *b)
+{
+	bool same = a->egress_deny == b->egress_deny && a->n_allow == b->n_allow;
+
+	for (size_t i = 0; same && i < a->n_allow; i++) {
+		auto_free char *one = net_allow_text(&a->allow[i]);
+		auto_free char *other = net_allow_text(&b->allow[i]);
+
+		same = strcmp(one, other) == 0;
+	}
+	return same;
+}
+
 const char *net_mode_name(enum net_mode mode)
 {
 	return mode_names[mode];

@@ -4,6 +4,7 @@
 #define FCVM_NET_NET_PRIV_H
 
 #include "net.h"
+#include "relay.h"
 
 struct net {
 	const struct net_ops *ops;
@@ -11,7 +12,8 @@ struct net {
 	char *dir;
 	struct net_config config;
 	struct net_view view;
-	struct loop *loop; /* NULL until net_serve() */
+	struct loop *loop;   /* NULL until net_serve() */
+	struct relay *relay; /* likewise; NULL where ops->resolves is false */
 	int lock;
 	int tap_fd;
 	void *mode; /* the mode's own; it frees it in down() */
@@ -25,11 +27,16 @@ struct net_ops {
 	/* n->config is what is wanted; fills view and tap_fd. After a failure down() follows. */
 	int (*up)(struct net *n, struct err *err);
 	int (*serve)(struct net *n, struct err *err);
+	bool resolves; /* NET_DNS_IP is an address of the VM's namespace, and the relay answers */
+	/* A non-blocking socket of the host's namespace for the relay, or a negative errno. */
+	int (*host_socket)(struct net *n, int family, int type);
+	/* Opens the way to addresses for as long as they are granted, from now on. */
+	int (*grant)(struct net *n, const struct grants *fresh);
 	/* From n->config to *to, which the caller keeps in n->config afterwards; fills view. */
 	int (*update)(struct net *n, const struct net_config *to, struct err *err);
 	void (*down)(struct net *n);
 };
 
-extern const struct net_ops net_none;
+extern const struct net_ops net_none, net_bridged;
 
 #endif

@@ -97,6 +97,23 @@ int netns_enter(int *ret_tap_fd, struct err *err)
 	return make_tap(sock, ret_tap_fd, err);
 }
 
+int netns_open(int *ret_fd, struct err *err)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, "cannot open this network namespace");
+	*ret_fd = fd;
+	return 0;
+}
+
+int netns_join(int fd, struct err *err)
+{
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return err_sys(err, "cannot enter a network namespace");
+	return 0;
+}
+
 bool netns_tap_permitted(char *why, size_t size)
 {
 	auto_close int fd = -1;

@@ -18,6 +18,10 @@
  * the process may be in either namespace and should end. */
 int netns_enter(int *ret_tap_fd, struct err *err);
 
+/* The namespace the process is in; the descriptor is the caller's. */
+int netns_open(int *ret_fd, struct err *err);
+int netns_join(int fd, struct err *err);
+
 /* Whether netns_enter() would get a tap: opens /dev/net/tun and closes it. For plan and doctor;
  * `why` (may be NULL) gets the reason when not. */
 bool netns_tap_permitted(char *why, size_t size);

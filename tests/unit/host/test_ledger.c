@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "file.h"
 #include "run.h"
@@ -145,4 +146,67 @@ Test(ledger, an_owner_that_would_break_the_file_is_refused)
 	cr_expect_eq(ledger_take(&host, "uid", "relative", &n, &err), -EINVAL);
 	cr_expect_str_eq(err.msg, "'relative' cannot own a uid");
 	cr_expect_eq(ledger_take(&host, "uid", "/a\n1879048192 /b", &n, &err), -EINVAL);
+}
+
+static bool is_odd(void *data, uint32_t number)
+{
+	(void)data;
+	return number % 2 == 1;
+}
+
+static bool is_over(void *data, uint32_t number)
+{
+	const uint32_t *limit = data;
+
+	return number > *limit;
+}
+
+Test(ledger, numbers_that_do_not_fit_are_passed_over)
+{
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	uint32_t a = 0, b = 0, limit = 6;
+	struct err err;
+
+	cr_assert_eq(ledger_take_if(&host, "slot", "/a", is_odd, NULL, &a, &err), 0, "%s", err.msg);
+	cr_assert_eq(ledger_take_if(&host, "slot", "/b", is_odd, NULL, &b, &err), 0);
+	cr_expect_eq(a, 1u);
+	cr_expect_eq(b, 3u);
+	cr_assert_eq(ledger_take_if(&host, "slot", "/a", is_over, &limit, &a, &err), 0);
+	cr_expect_eq(a, 7u, "its number did not fit any more");
+	cr_expect_eq(ledger_find(&host, "slot", "/b", &b, &err), 1);
+	cr_expect_eq(b, 3u);
+	cr_expect_eq(ledger_find(&host, "slot", "/x", &b, &err), 0);
+	cr_assert_eq(ledger_take(&host, "slot", "/c", &b, &err), 0);
+	cr_expect_eq(b, 0u);
+	limit = LEDGER_SLOT_COUNT;
+	cr_expect_eq(ledger_take_if(&host, "slot", "/d", is_over, &limit, &a, &err), -ENOSPC);
+	cr_expect_str_eq(err.msg, "all 16384 slots are taken");
+	cr_expect_eq(ledger_take(&host, "bed", "/d", &a, &err), -EINVAL);
+}
+
+static void add_owner(void *data, uint32_t number, const char *owner)
+{
+	buf_addf(data, "%u=%s ", number, owner);
+}
+
+Test(ledger, what_ends_with_the_boot_is_forgotten_after_it)
+{
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	auto_buf struct buf text = BUF_INIT(400);
+	uint32_t n = 0;
+	struct err err;
+
+	(void)snprintf(host.boot_id, sizeof(host.boot_id), "one");
+	cr_assert_eq(ledger_take(&host, "loopback", "/a", &n, &err), 0);
+	cr_assert_eq(ledger_take(&host, "loopback", "/b", &n, &err), 0);
+	cr_assert_eq(ledger_each(&host, "loopback", add_owner, &text, &err), 0);
+	cr_expect_str_eq(buf_str(&text), "0=/a 1=/b ");
+	(void)snprintf(host.boot_id, sizeof(host.boot_id), "two");
+	buf_reset(&text);
+	cr_assert_eq(ledger_each(&host, "loopback", add_owner, &text, &err), 0);
+	cr_expect_str_eq(buf_str(&text), "");
+	cr_assert_eq(ledger_take(&host, "loopback", "/c", &n, &err), 0);
+	cr_expect_eq(n, 0u);
 }

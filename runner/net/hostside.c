@@ -1,0 +1,243 @@
+#include "hostside.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "conntrack.h"
+#include "file.h"
+#include "host_table.h"
+#include "io.h"
+#include "ledger.h"
+#include "rtlink.h"
+#include "sysctl.h"
+
+#define LOCK_MS 30000
+/* Nobody has it (TEST-NET-3): what leads there is the default route. */
+#define SOMEWHERE 0xcb007101u
+
+int hostside_lock(const struct host *host, int *ret_fd, struct err *err)
+{
+	auto_free char *path = host_path(host, "ledger/net.lock");
+
+	return file_lock(path, true, deadline_in(LOCK_MS), NULL, ret_fd, err);
+}
+
+/* --- uplink ---------------------------------------------------------------------------------- */
+
+/* Only what was off becomes ours to switch off again, and forwards for VMs only (host_rules.c). */
+static int forward(struct mnl_socket *nl, const char *link, struct err *err)
+{
+	const struct sysctl s = {"ipv4", link, "forwarding", false};
+	auto_elements struct elements mine = {0};
+	int r = 0;
+
+	if (sysctl_get(&s))
+		return 0;
+	(void)elements_link(&mine, SET_UPLINK, link);
+	r = elements_commit(nl, &mine, err);
+	return r < 0 ? r : sysctl_set(&s, true, err);
+}
+
+int hostside_prepare(struct mnl_socket *nl, struct nl_sock *rt, struct err *err)
+{
+	struct rtlink_match m = {0};
+	char link[IF_NAMESIZE] = "";
+	int r = host_table_ensure(nl, err);
+
+	if (r >= 0)
+		r = rtlink_match_route(rt, SOMEWHERE, &m, err);
+	/* A host without a way out has VMs without one. */
+	if (r <= 0 || m.link == 0 || !if_indextoname(m.link, link) || strcmp(link, "lo") == 0)
+		return r < 0 ? r : 0;
+	return forward(nl, link, err);
+}
+
+/* --- slot ------------------------------------------------------------------------------------ */
+
+struct choice {
+	struct nl_sock *rt;
+	struct rtlink_match clash;
+	bool has_clash;
+};
+
+static bool is_used(struct choice *c, uint32_t addr)
+{
+	struct rtlink_match m = {0};
+
+	if (rtlink_match_route(c->rt, addr, &m, NULL) <= 0 || m.prefix == 0)
+		return false;
+	c->clash = m;
+	c->has_clash = true;
+	return true;
+}
+
+/* Free is what neither a route nor a link of this host speaks of: another data directory may have
+ * it, or a VPN. */
+static bool is_free(void *data, uint32_t number)
+{
+	struct choice *c = data;
+	struct slot s = slot_of(number);
+
+	return !is_used(c, s.host_addr) && !is_used(c, s.vm_addr) &&
+	       rtlink_exists(c->rt, s.link, NULL) == 0;
+}
+
+static int explain(const struct choice *c, int code, struct err *err)
+{
+	char dst[NET_IP4_SIZE];
+
+	if (code != -ENOSPC || !c->has_clash)
+		return code;
+	slot_format(c->clash.dst, dst);
+	return err_hint(err,
+			"routes of this host lead to " SLOT_NET ", as %s/%u does: fcvm needs "
+			"these addresses for bridged VMs",
+			dst, c->clash.prefix);
+}
+
+int hostside_take_slot(const struct host *host, const char *owner, struct mnl_socket *nl,
+		       struct nl_sock *rt, struct slot *ret, struct err *err)
+{
+	struct choice c = {.rt = rt};
+	uint32_t number = 0;
+	int r = ledger_take_if(host, "slot", owner, is_free, &c, &number, err);
+
+	if (r < 0)
+		return explain(&c, r, err);
+	*ret = slot_of(number);
+	/* Of a VM whose ledger is gone. */
+	if (elements_has_link(nl, SET_VMIF, ret->link, NULL) > 0)
+		hostside_forget(nl, ret);
+	return 0;
+}
+
+void hostside_forget_owner(const struct host *host, const char *owner, struct mnl_socket *nl)
+{
+	uint32_t number = 0;
+
+	if (ledger_find(host, "slot", owner, &number, NULL) <= 0)
+		return;
+	struct slot s = slot_of(number);
+
+	hostside_forget(nl, &s);
+	(void)ledger_release(host, "slot", owner, NULL);
+}
+
+/* --- link ------------------------------------------------------------------------------------ */
+
+int hostside_loopback(const struct slot *s, bool on, struct err *err)
+{
+	const struct sysctl route_localnet = {"ipv4", s->link, "route_localnet", false};
+
+	return sysctl_set(&route_localnet, on, err);
+}
+
+int hostside_link_up(struct nl_sock *rt, const struct slot *s, struct err *err)
+{
+	const struct sysctl no_ipv6 = {"ipv6", s->link, "disable_ipv6", true};
+	const struct sysctl forwarding = {"ipv4", s->link, "forwarding", false};
+	int r = sysctl_set(&no_ipv6, true, err);
+
+	if (r >= 0)
+		r = sysctl_set(&forwarding, true, err);
+	if (r >= 0)
+		r = rtlink_add_address(rt, s->link, s->host_addr, SLOT_PREFIX, err);
+	return r < 0 ? r : rtlink_set_up(rt, s->link, err);
+}
+
+/* --- elements -------------------------------------------------------------------------------- */
+
+void hostside_egress(const struct slot *s, const struct net_config *c, struct elements *ret)
+{
+	if (!c->egress_deny)
+		return;
+	(void)elements_link(ret, SET_RESTRICTED, s->link);
+	for (size_t i = 0; i < c->n_allow; i++)
+		if (!c->allow[i].name)
+			elements_allow(ret, s, &c->allow[i], 0);
+}
+
+void hostside_elements(const struct slot *s, const struct ports *ports, const struct net_config *c,
+		       struct elements *ret)
+{
+	elements_vm(ret, s);
+	for (size_t i = 0; i < ports->n; i++)
+		elements_port(ret, s, &ports->v[i].port);
+	hostside_egress(s, c, ret);
+}
+
+static void add_grants(const struct slot *s, const struct grants *g, bool again_only,
+		       struct elements *ret)
+{
+	uint64_t now = now_ms();
+
+	for (size_t i = 0; g && i < g->n; i++)
+		if (g->v[i].until_ms > now && (g->v[i].again || !again_only))
+			elements_allow(ret, s, &g->v[i].to, g->v[i].until_ms - now);
+}
+
+void hostside_granted(const struct slot *s, const struct grants *g, struct elements *ret)
+{
+	add_grants(s, g, false, ret);
+}
+
+void hostside_again(const struct slot *s, const struct grants *g, struct elements *ret)
+{
+	add_grants(s, g, true, ret);
+}
+
+/* The same place in the same map. */
+static bool is_in_the_way(const struct element *there, const struct elements *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!l->v[i].take_out && l->v[i].set == there->set &&
+		    memcmp(l->v[i].key, there->key, element_key_size(there->set)) == 0)
+			return true;
+	return false;
+}
+
+int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err *err)
+{
+	auto_elements struct elements there = {0}, changes = {0};
+	int r = elements_commit(nl, l, err);
+
+	if (r == -EEXIST && (r = elements_read(nl, SET_PUB, &there, err)) >= 0)
+		r = elements_read(nl, SET_PUB_ANY, &there, err);
+	if (r < 0 || there.n == 0)
+		return r;
+	for (size_t i = 0; i < there.n; i++)
+		if (is_in_the_way(&there.v[i], l))
+			elements_copy(&changes, &there.v[i]);
+	elements_reverse(&changes);
+	for (size_t i = 0; i < l->n; i++)
+		elements_copy(&changes, &l->v[i]);
+	return elements_commit(nl, &changes, err);
+}
+
+struct cut {
+	const struct slot *slot;
+	bool all;
+};
+
+static bool is_of(void *data, const struct flow *flow)
+{
+	const struct cut *c = data;
+	uint32_t vm = c->slot->vm_addr;
+
+	return flow->src == vm || (c->all && (flow->dst == vm || flow->answers_from == vm));
+}
+
+int hostside_cut(struct mnl_socket *nl, const struct slot *s, bool all, struct err *err)
+{
+	struct cut c = {.slot = s, .all = all};
+
+	return conntrack_cut(nl, is_of, &c, err);
+}
+
+void hostside_forget(struct mnl_socket *nl, const struct slot *s)
+{
+	(void)host_table_purge(nl, s, NULL);
+	(void)hostside_cut(nl, s, true, NULL);
+}

@@ -1,0 +1,49 @@
+/* hostside.h - what a bridged VM has on the host: its end of the veth, its elements in the host's
+ * table, the uplink's forwarding. */
+#ifndef FCVM_NET_HOSTSIDE_H
+#define FCVM_NET_HOSTSIDE_H
+
+#include "elements.h"
+#include "err.h"
+#include "grants.h"
+#include "host.h"
+#include "net_config.h"
+#include "ports.h"
+#include "slot.h"
+
+struct mnl_socket;
+struct nl_sock;
+
+/* Held while the host's table comes or goes. */
+int hostside_lock(const struct host *host, int *ret_fd, struct err *err);
+
+/* In the host's namespace. The table is there, and what leads to the default route forwards. */
+int hostside_prepare(struct mnl_socket *nl, struct nl_sock *rt, struct err *err);
+/* A slot that nothing on this host uses. In any namespace. */
+int hostside_take_slot(const struct host *host, const char *owner, struct mnl_socket *nl,
+		       struct nl_sock *rt, struct slot *ret, struct err *err);
+/* What a supervisor that died in this directory left. In any namespace. */
+void hostside_forget_owner(const struct host *host, const char *owner, struct mnl_socket *nl);
+/* In the host's namespace: fvN, which is there, gets its address and comes up. */
+int hostside_link_up(struct nl_sock *rt, const struct slot *s, struct err *err);
+/* In the host's namespace: whether packets with 127/8 addresses may leave through fvN. */
+int hostside_loopback(const struct slot *s, bool on, struct err *err);
+
+/* Everything a VM is in the table, but for what names allowed. */
+void hostside_elements(const struct slot *s, const struct ports *ports, const struct net_config *c,
+		       struct elements *ret);
+/* The egress policy alone. */
+void hostside_egress(const struct slot *s, const struct net_config *c, struct elements *ret);
+/* What answers have opened, for as long as it still is; without what is in *ret already. */
+void hostside_granted(const struct slot *s, const struct grants *g, struct elements *ret);
+/* Of these the ones that are in the kernel. */
+void hostside_again(const struct slot *s, const struct grants *g, struct elements *ret);
+/* Puts them in. Ports they publish are held by the caller, so whatever else is published there is
+ * of somebody who is dead, and goes. */
+int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err *err);
+/* Cuts what the VM began, or with `all` what goes to it as well. */
+int hostside_cut(struct mnl_socket *nl, const struct slot *s, bool all, struct err *err);
+/* Takes the VM out of the table and cuts its connections; as far as possible. */
+void hostside_forget(struct mnl_socket *nl, const struct slot *s);
+
+#endif

@@ -1,0 +1,125 @@
+#include "ports.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "net.h"
+#include "sockets.h"
+#include "xalloc.h"
+
+void ports_close(struct ports *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		cleanup_close_p(&p->v[i].fd);
+	free(p->v);
+	*p = (struct ports){0};
+}
+
+bool ports_want_loopback(const struct net_config *c)
+{
+	for (size_t i = 0; i < c->n_ports; i++)
+		if (!c->ports[i].host_ip[0])
+			return true;
+	return false;
+}
+
+bool ports_use_loopback(const struct ports *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (strncmp(p->v[i].port.host_ip, "127.", 4) == 0 ||
+		    strcmp(p->v[i].port.host_ip, "0.0.0.0") == 0)
+			return true;
+	return false;
+}
+
+static bool same_place(const struct net_port *a, const struct net_port *b)
+{
+	return a->udp == b->udp && a->host_port == b->host_port &&
+	       strcmp(a->host_ip, b->host_ip) == 0;
+}
+
+static struct held_port *find_place(const struct ports *p, const struct net_port *port)
+{
+	for (size_t i = 0; p && i < p->n; i++)
+		if (same_place(&p->v[i].port, port))
+			return &p->v[i];
+	return NULL;
+}
+
+const struct held_port *ports_find(const struct ports *p, const struct net_port *port)
+{
+	const struct held_port *h = find_place(p, port);
+
+	return h && h->port.guest_port == port->guest_port ? h : NULL;
+}
+
+static int taken(const struct net_port *port, struct err *err)
+{
+	struct net_holder by = {0};
+
+	if (net_port_holder(port, &by, NULL) == 1 && by.pid > 0)
+		return err_set(err, ERR_HOST, -EADDRINUSE,
+			       "cannot publish %s:%u/%s: process %d (%s) has it", port->host_ip,
+			       port->host_port, port->udp ? "udp" : "tcp", (int)by.pid, by.name);
+	return -EADDRINUSE;
+}
+
+/* own: at the VM's own address, where only somebody who listens at every address can be in the way;
+ * the packets reach the guest before they reach him. */
+static int hold(struct held_port *h, bool own, struct err *err)
+{
+	struct err why = {0};
+	int r = sockets_reserve(&h->port, &h->fd, &why);
+
+	if (r >= 0 || (own && r == -EADDRINUSE))
+		return 0;
+	if (err)
+		*err = why;
+	return r == -EADDRINUSE ? taken(&h->port, err) : r;
+}
+
+int ports_hold(const struct net_config *c, const char *loopback, struct ports *have,
+	       struct ports *ret, struct err *err)
+{
+	auto_ports struct ports p = {.v = xcalloc(c->n_ports + 1, sizeof(*p.v))};
+
+	for (size_t i = 0; i < c->n_ports; i++) {
+		struct held_port *h = &p.v[i];
+		bool own = !c->ports[i].host_ip[0];
+		int r = 0;
+
+		*h = (struct held_port){.port = c->ports[i], .fd = -1};
+		p.n = i + 1;
+		if (own)
+			(void)snprintf(h->port.host_ip, sizeof(h->port.host_ip), "%s", loopback);
+		if (!find_place(have, &h->port))
+			r = hold(h, own, err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; have && i < p.n; i++) {
+		struct held_port *before = find_place(have, &p.v[i].port);
+
+		if (before)
+			p.v[i].fd = TAKE_FD(before->fd);
+	}
+	*ret = p;
+	p = (struct ports){0};
+	return 0;
+}
+
+uint8_t ports_protocol(const struct net_port *port)
+{
+	return port->udp ? IPPROTO_UDP : IPPROTO_TCP;
+}
+
+void ports_copy(const struct ports *p, struct net_port **ret, size_t *ret_n)
+{
+	free(*ret);
+	*ret = xcalloc(p->n + 1, sizeof(**ret));
+	*ret_n = p->n;
+	for (size_t i = 0; i < p->n; i++)
+		(*ret)[i] = p->v[i].port;
+}

@@ -1,0 +1,190 @@
+#include <criterion/criterion.h>
+
+#include "cleanup.h"
+#include "net.h"
+#include "net_place.h"
+#include "net_rig.h"
+
+#define OPEN "\"egress\":\"allow\",\"allow\":[],\"dns\":[]}"
+#define PLAIN "{\"mode\":\"bridged\",\"ports\":[]," OPEN
+
+static const char ports[] =
+	"{\"mode\":\"bridged\",\"ports\":["
+	"{\"host_ip\":\"127.0.0.1\",\"host_port\":8080,\"guest_port\":80,\"proto\":\"tcp\"},"
+	"{\"host_ip\":null,\"host_port\":80,\"guest_port\":80,\"proto\":\"tcp\"},"
+	"{\"host_ip\":\"203.0.113.2\",\"host_port\":9090,\"guest_port\":80,\"proto\":\"tcp\"},"
+	"{\"host_ip\":\"0.0.0.0\",\"host_port\":7070,\"guest_port\":80,\"proto\":\"tcp\"},"
+	"{\"host_ip\":\"127.0.0.1\",\"host_port\":5353,\"guest_port\":53,\"proto\":\"udp\"}]," OPEN;
+
+Test(bridged, a_guest_reaches_out_and_looks_like_its_host)
+{
+	auto_world struct net_world w;
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, false);
+	net_serve_at(w.inet, "inet", RIG_INET_2, 53, true);
+	net_vm_up(&w, &vm, "vm", PLAIN);
+	cr_expect_str_eq(net_vm_text(&vm, "ip"), "10.200.0.2");
+	cr_expect_str_eq(net_vm_text(&vm, "loopback"), "");
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET_2, 53, true, NULL), "inet " RIG_WAN);
+	net_vm_down(&vm);
+}
+
+Test(bridged, published_ports_are_served_where_they_were_said_to_be)
+{
+	auto_world struct net_world w;
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_vm_up(&w, &vm, "vm", ports);
+	net_serve_at(vm.guest, "guest", "0.0.0.0", 80, false);
+	net_serve_at(vm.guest, "guest", "0.0.0.0", 53, true);
+	cr_expect_str_eq(net_vm_text(&vm, "loopback"), "127.64.0.1");
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(0, "127.64.0.1", 80, false, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 5353, true, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 7070, false, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(0, RIG_WAN, 9090, false, NULL), "guest " RIG_WAN);
+	cr_expect_str_eq(net_hear(0, "10.200.0.2", 80, false, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(w.inet, RIG_WAN, 9090, false, NULL), "guest " RIG_INET);
+	cr_expect_str_eq(net_hear(w.inet, RIG_WAN, 7070, false, NULL), "guest " RIG_INET);
+	cr_expect_str_eq(net_hear(w.inet, RIG_WAN, 8080, false, NULL), "refused");
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 80, false, NULL), "refused");
+	net_vm_down(&vm);
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "refused");
+}
+
+Test(bridged, two_guests_with_one_address_are_two)
+{
+	auto_world struct net_world w;
+	struct net_vm a, b;
+
+	net_world_make(&w, NULL);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, false);
+	net_vm_up(&w, &a, "a", ports);
+	net_vm_up(&w, &b, "b",
+		  "{\"mode\":\"bridged\",\"ports\":[{\"host_ip\":null,\"host_port\":80,"
+		  "\"guest_port\":80,\"proto\":\"tcp\"}]," OPEN);
+	net_serve_at(a.guest, "a", "0.0.0.0", 80, false);
+	net_serve_at(b.guest, "b", "0.0.0.0", 80, false);
+	cr_expect_str_eq(net_vm_text(&b, "ip"), "10.200.0.6");
+	cr_expect_str_eq(net_vm_text(&b, "loopback"), "127.64.0.2");
+	cr_expect_str_eq(net_hear(0, "127.64.0.1", 80, false, NULL), "a 10.200.0.1");
+	cr_expect_str_eq(net_hear(0, "127.64.0.2", 80, false, NULL), "b 10.200.0.5");
+	cr_expect_str_eq(net_hear(a.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+	cr_expect_str_eq(net_hear(b.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+	net_vm_down(&a);
+	cr_expect_str_eq(net_hear(0, "127.64.0.2", 80, false, NULL), "b 10.200.0.5");
+	net_vm_down(&b);
+}
+
+Test(bridged, a_guest_reaches_neither_its_host_nor_other_guests_nor_metadata)
+{
+	auto_world struct net_world w;
+	struct net_vm a, b;
+
+	net_world_make(&w, NULL);
+	net_vm_up(&w, &a, "a", ports);
+	net_vm_up(&w, &b, "b", PLAIN);
+	net_serve_at(a.guest, "a", "0.0.0.0", 80, false);
+	net_serve_at(0, "host", "0.0.0.0", 22, false);
+	net_serve_at(w.inet, "inet", "0.0.0.0", 80, false);
+	net_ip_at(w.inet, "addr add 169.254.169.254/32 dev in0");
+	net_ip_at(0, "route add 169.254.0.0/16 via " RIG_INET);
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 22, false, NULL), "host 127.0.0.1");
+	cr_expect_str_eq(net_hear(0, "169.254.169.254", 80, false, NULL), "inet " RIG_WAN);
+
+	cr_expect_str_eq(net_hear(b.guest, RIG_WAN, 22, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, "10.200.0.5", 22, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, "10.200.0.1", 22, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, "10.200.0.2", 80, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, RIG_WAN, 9090, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, RIG_WAN, 7070, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, "169.254.169.254", 80, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.guest, NET_GATEWAY_IP, 22, false, NULL), "filtered");
+	net_vm_down(&a);
+	net_vm_down(&b);
+}
+
+/* A datagram the guest sends in another's name gets nowhere, not even to where there is no way
+ * back from. */
+Test(bridged, a_spoofed_source_gets_nowhere)
+{
+	auto_world struct net_world w;
+	auto_buf struct buf seen = BUF_INIT(65536);
+	static const char *const count[] = {"nft", "list", "ruleset", NULL};
+	static const char *const add[] = {
+		"nft",
+		"add table ip t; add chain ip t c { type filter hook prerouting priority 0; }; "
+		"add rule ip t c udp dport 99 counter",
+		NULL};
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_vm_up(&w, &vm, "vm", PLAIN);
+	net_ip_at(vm.guest, "addr add 10.9.9.9/32 dev eth0");
+	net_ip_at(vm.guest, "addr add " RIG_WAN "/32 dev eth0");
+	cr_assert_eq(net_run_at(0, NULL, add), 0);
+	cr_assert_eq(net_run_at(w.inet, NULL, add), 0);
+	(void)net_hear(vm.guest, RIG_INET, 99, true, "10.9.9.9");
+	(void)net_hear(vm.guest, RIG_INET, 99, true, RIG_WAN);
+	cr_assert_eq(net_run_at(0, &seen, count), 0);
+	cr_expect(strstr(buf_str(&seen), "udp dport 99 counter packets 0 "), "%s", buf_str(&seen));
+	(void)net_hear(vm.guest, RIG_INET, 99, true, NULL);
+	buf_reset(&seen);
+	cr_assert_eq(net_run_at(w.inet, &seen, count), 0);
+	cr_expect(strstr(buf_str(&seen), "udp dport 99 counter packets 1 "), "%s", buf_str(&seen));
+	net_vm_down(&vm);
+}
+
+#define DENY(allow) \
+	"{\"mode\":\"bridged\",\"ports\":[],\"egress\":\"deny\",\"allow\":[" allow "],\"dns\":[]}"
+
+Test(bridged, an_allowlist_is_all_there_is)
+{
+	static const struct {
+		const char *config, *tcp80, *tcp81, *udp80, *other;
+	} cases[] = {
+		{DENY(""), "refused", "refused", "filtered", "refused"},
+		{DENY("\"203.0.113.0/24\""), "inet " RIG_WAN, "inet " RIG_WAN, "inet " RIG_WAN,
+		 "refused"},
+		{DENY("\"203.0.113.0/29:80\""), "inet " RIG_WAN, "refused", "inet " RIG_WAN,
+		 "refused"},
+		{DENY("\"203.0.113.1:80/tcp\""), "inet " RIG_WAN, "refused", "filtered", "refused"},
+		{DENY("\"203.0.113.1/udp\""), "refused", "refused", "inet " RIG_WAN, "refused"},
+		{DENY("\"0.0.0.0/0/tcp\",\"203.0.113.1:80/tcp\""), "inet " RIG_WAN, "inet " RIG_WAN,
+		 "filtered", "inet " RIG_WAN},
+		{DENY("\"203.0.113.0/25:81\",\"203.0.113.0/24:81\",\"198.51.100.7\","
+		      "\"198.51.100.0/24\""),
+		 "refused", "inet " RIG_WAN, "filtered", "inet " RIG_WAN},
+		{PLAIN, "inet " RIG_WAN, "inet " RIG_WAN, "inet " RIG_WAN, "inet " RIG_WAN},
+	};
+	auto_world struct net_world w;
+	struct net_vm vm, other;
+
+	net_world_make(&w, NULL);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, false);
+	net_serve_at(w.inet, "inet", RIG_INET, 81, false);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, true);
+	net_serve_at(w.inet, "inet", RIG_INET_2, 80, false);
+	net_vm_up(&w, &other, "other", PLAIN);
+	net_vm_up(&w, &vm, "vm", PLAIN);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_free char *words = net_vm_update(&vm, cases[i].config);
+
+		cr_assert_str_eq(words, "");
+		cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), cases[i].tcp80,
+				 "%s", cases[i].config);
+		cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 81, false, NULL), cases[i].tcp81,
+				 "%s", cases[i].config);
+		cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, true, NULL), cases[i].udp80, "%s",
+				 cases[i].config);
+		cr_expect_str_eq(net_hear(vm.guest, RIG_INET_2, 80, false, NULL), cases[i].other,
+				 "%s", cases[i].config);
+		cr_expect_str_eq(net_hear(other.guest, RIG_INET, 81, false, NULL), "inet " RIG_WAN);
+	}
+	net_vm_down(&vm);
+	net_vm_down(&other);
+}
