@@ -15,8 +15,7 @@
 #include "strv.h"
 
 enum command_flags {
-	COMMAND_INTERNAL = 1,   /* not in help */
-	COMMAND_NEEDS_ROOT = 2, /* other users get exit 4 before it runs */
+	COMMAND_INTERNAL = 1, /* not in help */
 };
 
 struct command_ctx {
@@ -49,7 +48,7 @@ extern const size_t commands_n;
 int command_find(int argc, char *const *argv, const struct command **ret, int *ret_used,
 		 struct err *err);
 
-/* Finds and runs it; what the row's flags ask for is checked first. */
+/* Finds and runs it. */
 int command_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err);
 
 struct command_args {

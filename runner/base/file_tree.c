@@ -39,10 +39,10 @@ static void walk_free(struct walk *w)
 #define auto_walk __attribute__((cleanup(walk_free)))
 
 /* Refuses links and, by the kernel's own check, other mounts (also binds of the same device). */
-static int open_inside(int parent, const char *name)
+static int open_inside(int parent, const char *name, int flags)
 {
 	struct open_how how = {
-		.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+		.flags = (unsigned int)(flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
 		.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS,
 	};
 
@@ -74,9 +74,33 @@ static int read_from(struct walk *w, int fd, struct err *err)
 	return 0;
 }
 
+/* A directory without write permission keeps its entries from its own owner: a container image has
+ * such, and root never notices. Through /proc, since no descriptor that can be read need be had. */
+static void open_to_us(int fd)
+{
+	struct stat st;
+	char path[64];
+
+	if (geteuid() == 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
+	    (st.st_mode & S_IRWXU) == S_IRWXU)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	(void)chmod(path, S_IRWXU); /* what stays shut is told by what fails next */
+}
+
+static int open_level(int parent, const char *name)
+{
+	auto_close int handle = open_inside(parent, name, O_PATH);
+
+	if (handle < 0)
+		return -1;
+	open_to_us(handle);
+	return open_inside(parent, name, O_RDONLY);
+}
+
 static int go_down(struct walk *w, int parent, const char *name, struct err *err)
 {
-	auto_close int fd = open_inside(parent, name);
+	auto_close int fd = open_level(parent, name);
 	struct stat st;
 
 	if (fd < 0 && errno == ENOENT)

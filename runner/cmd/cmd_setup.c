@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_KERNEL "linux-image-cloud-amd64"
 #define DEFAULT_SUITE "bookworm"
 
 struct setup {
 	const char *kernel, *rootfs; /* as given: a name, or a path when it has a slash */
+	struct strv images;          /* sources, relative to the current directory */
 	bool update;
 };
 
@@ -82,6 +84,37 @@ static int setup_rootfs(const struct host *host, const struct setup *s, struct b
 	return 0;
 }
 
+static int setup_images(const struct host *host, const struct setup *s, struct buf *out,
+			struct err *err)
+{
+	auto_free char *cwd = getcwd(NULL, 0);
+	int r = cwd ? 0 : err_sys(err, "cannot tell the current directory");
+
+	for (size_t i = 0; r == 0 && i < s->images.n; i++) {
+		struct image_have have = {0};
+
+		r = image_ensure(host, s->images.v[i], cwd, &progress, &have, err);
+		if (r == 0)
+			buf_addf(out, "image %s %.12s\n", have.reference, have.digest);
+		image_have_free(&have);
+	}
+	return r;
+}
+
+static int run(const struct host *host, const struct setup *s, struct err *err)
+{
+	auto_buf struct buf out = BUF_INIT(64u << 10);
+	int r = host_make_dirs(host, err);
+
+	if (r >= 0)
+		r = setup_kernel(host, s, &out, err);
+	if (r >= 0)
+		r = setup_rootfs(host, s, &out, err);
+	if (r >= 0)
+		r = setup_images(host, s, &out, err);
+	return r < 0 ? r : command_print(&out, err);
+}
+
 int cmd_setup(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
 {
 	struct setup s = {0};
@@ -96,24 +129,25 @@ int cmd_setup(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, str
 		 .value = &s.rootfs,
 		 .arg = "SUITE|PATH",
 		 .doc = "Debian suite, or an image or directory (with a slash); default " DEFAULT_SUITE},
+		{.name = "image",
+		 .kind = OPT_STRV,
+		 .value = &s.images,
+		 .arg = "SOURCE",
+		 .doc = "also unpack a container image, e.g. oci-archive:web.tar, for users who are "
+			"not root; repeatable"},
 		{.name = "update",
 		 .kind = OPT_FLAG,
 		 .value = &s.update,
 		 .doc = "look for newer packages than those pinned at the first build"},
 	};
 	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 0};
-	auto_buf struct buf out = BUF_INIT(4096);
 	auto_strv struct strv args = {0};
 	bool help = false;
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 
 	(void)ret_exit;
-	if (r < 0 || help)
-		return r;
-	r = host_make_dirs(ctx->host, err);
-	if (r >= 0)
-		r = setup_kernel(ctx->host, &s, &out, err);
-	if (r >= 0)
-		r = setup_rootfs(ctx->host, &s, &out, err);
-	return r < 0 ? r : command_print(&out, err);
+	if (r >= 0 && !help)
+		r = run(ctx->host, &s, err);
+	strv_free(&s.images);
+	return r;
 }

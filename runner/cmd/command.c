@@ -175,12 +175,5 @@ int command_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, s
 
 	if (r < 0)
 		return r;
-	bool asks_help =
-		argc > used && (!strcmp(argv[used], "--help") || !strcmp(argv[used], "-h"));
-	if ((ctx->command->flags & COMMAND_NEEDS_ROOT) && !ctx->host->is_root && !asks_help) {
-		(void)err_set(err, ERR_HOST, -EPERM, "'%s' needs root in this version",
-			      ctx->command->name);
-		return err_hint(err, "sudo fcvm %s ...", ctx->command->name);
-	}
 	return ctx->command->run(ctx, argc - used + 1, argv + used - 1, ret_exit, err);
 }

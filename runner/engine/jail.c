@@ -71,13 +71,16 @@ static int private_dev(const struct jail *jail)
 	return 0;
 }
 
-static int drop_identity(const struct jail *jail)
+/* Until the kernel says that there is no such capability. */
+static int drop_bounding_set(void)
 {
-	/* Until the kernel says that there is no such capability. */
 	for (unsigned long cap = 0; prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0; cap++)
 		continue;
-	if (errno != EINVAL)
-		return -errno;
+	return errno == EINVAL ? 0 : -errno;
+}
+
+static int drop_identity(const struct jail *jail)
+{
 	/* Not the C library's: in a child of a process with threads those wait for threads that
 	 * are not there. */
 	if (syscall(SYS_setgroups, 0, NULL) < 0 ||
@@ -111,14 +114,16 @@ int jail_enter(void *data)
 		if (setrlimit(limits[i].what, &l) < 0 && errno != EPERM)
 			return -errno;
 	}
-	if (jail->as_root) {
-		if (jail->uid == 0)
-			return -EPERM;
-		r = private_dev(jail);
-		if (r == 0)
-			r = drop_identity(jail);
-		if (r < 0)
-			return r;
+	r = drop_bounding_set();
+	if (!jail->as_root) {
+		/* In a user namespace of ours we may, elsewhere there is nothing to drop. */
+		return r < 0 && r != -EPERM ? r : drop_capabilities();
 	}
-	return drop_capabilities();
+	if (r == 0 && jail->uid == 0)
+		r = -EPERM;
+	if (r == 0)
+		r = private_dev(jail);
+	if (r == 0)
+		r = drop_identity(jail);
+	return r < 0 ? r : drop_capabilities();
 }

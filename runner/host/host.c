@@ -11,6 +11,8 @@
 #include "proc_priv.h"
 #include "xalloc.h"
 
+#define SYSTEM_DATA_DIR "/var/lib/fcvm"
+
 static const char *getenv_now(const char *name)
 {
 	return getenv(name);
@@ -35,7 +37,7 @@ static int choose_data_dir(const struct host *host, const char *wish, char **ret
 		return 0;
 	}
 	if (host->is_root) {
-		*ret = xstrdup("/var/lib/fcvm");
+		*ret = xstrdup(SYSTEM_DATA_DIR);
 		return 0;
 	}
 	home = host->getenv("XDG_DATA_HOME");
@@ -56,6 +58,7 @@ int host_init(struct host *host, const char *data_dir, struct err *err)
 {
 	struct host h = {
 		.uid = geteuid(),
+		.gid = getegid(),
 		.is_root = geteuid() == 0,
 		.getenv = getenv_now,
 		.unix_ms = io_unix_ms,
@@ -76,6 +79,7 @@ int host_init(struct host *host, const char *data_dir, struct err *err)
 		return r;
 
 	h.data_dir = TAKE_PTR(dir);
+	h.shared_cache = h.is_root ? NULL : xstrdup(SYSTEM_DATA_DIR "/cache");
 	h.exe = xstrdup(exe);
 	*host = h;
 	return 0;
@@ -85,7 +89,9 @@ void host_free(struct host *host)
 {
 	free(host->data_dir);
 	free(host->exe);
+	free(host->shared_cache);
 	host->data_dir = NULL;
+	host->shared_cache = NULL;
 	host->exe = NULL;
 }
 

@@ -14,7 +14,11 @@
 struct host {
 	char *data_dir; /* absolute */
 	char *exe;      /* absolute path of the running fcvm, for `internal` children */
+	/* Of the system: its asset cache, which root fills and everybody may read. NULL for root,
+	 * whose own it is. */
+	char *shared_cache;
 	uid_t uid;
+	gid_t gid;
 	bool is_root;
 	char boot_id[37];
 	const char *(*getenv)(const char *name); /* NULL value = not set */

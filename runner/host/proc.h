@@ -73,6 +73,9 @@ struct tool_spec {
 	void *data;
 	uint64_t deadline_ms;
 	bool no_namespace; /* plain users: PDEATHSIG only */
+	/* Root in a user namespace of its own, where nobody exists but us: for plain users' tools
+	 * that mount and change owners. Not with no_namespace. */
+	bool user_namespace;
 };
 int tool_run(const struct tool_spec *spec, struct err *err);
 

@@ -22,6 +22,11 @@ struct tool {
 	struct buf line; /* the one that is still coming */
 };
 
+/* What a user namespace is told, written before the fork. */
+struct maps {
+	char uid[32], gid[32];
+};
+
 /* PID 1 of the tool's namespace: reaps until the tool itself ends, then takes its status and, by
  * ending, everything else in the namespace with it. */
 __attribute__((noreturn)) static void run_init(pid_t tool)
@@ -38,11 +43,35 @@ __attribute__((noreturn)) static void run_init(pid_t tool)
 	}
 }
 
+static int write_proc(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
+	int r = n < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
+/* Our uid and gid are root's in there; without "deny" the kernel takes no group map from us. */
+static int become_root(const struct maps *maps)
+{
+	int r = write_proc("/proc/self/setgroups", "deny");
+
+	if (r == 0)
+		r = write_proc("/proc/self/uid_map", maps->uid);
+	return r == 0 ? write_proc("/proc/self/gid_map", maps->gid) : r;
+}
+
 static int enter_namespace(void *data)
 {
+	const struct maps *maps = data;
+	int r = maps ? become_root(maps) : 0;
 	pid_t pid;
 
-	(void)data;
+	if (r < 0)
+		return r;
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return -errno;
@@ -156,6 +185,7 @@ static int open_pipe(int *ret_read, int *ret_write, struct err *err)
 static int spawn(struct tool *t, int out, int errs, int *ret_pidfd, struct err *err)
 {
 	const struct tool_spec *spec = t->spec;
+	struct maps maps = {0};
 	const struct proc_spec child = {
 		.argv = spec->argv,
 		.env = spec->env,
@@ -166,8 +196,13 @@ static int spawn(struct tool *t, int out, int errs, int *ret_pidfd, struct err *
 		.own_group = true,
 		.death_signal = SIGKILL,
 		.prepare = spec->no_namespace ? NULL : enter_namespace,
-		.namespaces = spec->no_namespace ? 0 : CLONE_NEWPID | CLONE_NEWNS,
+		.data = spec->user_namespace ? &maps : NULL,
+		.namespaces = (spec->no_namespace ? 0 : CLONE_NEWPID | CLONE_NEWNS) |
+			      (spec->user_namespace ? CLONE_NEWUSER : 0),
 	};
+
+	(void)snprintf(maps.uid, sizeof(maps.uid), "0 %u 1\n", geteuid());
+	(void)snprintf(maps.gid, sizeof(maps.gid), "0 %u 1\n", getegid());
 
 	return proc_spawn(&child, ret_pidfd, NULL, err);
 }

@@ -5,6 +5,7 @@
 #include "file.h"
 #include "say.h"
 #include "seal.h"
+#include "shared.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -42,47 +43,69 @@ const char *cache_entry_sha256(const struct cache_entry *e, const char *name)
 	return file ? json_opt_str(file, "sha256", "") : "";
 }
 
-static bool files_fit(const char *dir, struct json_object *files)
+static bool file_fits(const char *path, uint64_t size, bool shared)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
+		return false;
+	return !shared || shared_is_roots(&st);
+}
+
+static bool files_fit(const char *dir, struct json_object *files, bool shared)
 {
 	json_object_object_foreach(files, name, file)
 	{
 		auto_free char *path = path_join(dir, name);
-		struct stat st;
 
-		if (!json_object_is_type(file, json_type_object) || lstat(path, &st) < 0)
-			return false;
-		if (!S_ISREG(st.st_mode) ||
-		    (uint64_t)st.st_size != json_opt_u64(file, "size", UINT64_MAX))
+		if (!json_object_is_type(file, json_type_object) ||
+		    !file_fits(path, json_opt_u64(file, "size", UINT64_MAX), shared))
 			return false;
 	}
 	return true;
 }
 
-static bool meta_fits(const char *dir, const char *key, struct json_object *meta)
+static bool meta_fits(const char *dir, const char *key, struct json_object *meta, bool shared)
 {
 	struct json_object *files = json_opt_obj(meta, "files");
 
 	return json_opt_u64(meta, "format", 0) == CACHE_FORMAT &&
 	       strcmp(json_opt_str(meta, "key", ""), key) == 0 && json_opt_obj(meta, "made_of") &&
-	       files && json_object_object_length(files) > 0 && files_fit(dir, files);
+	       files && json_object_object_length(files) > 0 && files_fit(dir, files, shared);
+}
+
+static int lookup_in(const char *dir, const char *key, bool shared, struct cache_entry *ret,
+		     struct err *err)
+{
+	auto_free char *path = path_join(dir, "meta.json");
+	auto_json struct json_object *meta = NULL;
+	struct stat st;
+	int r = json_load(path, &meta, err);
+
+	if (r == -EACCES)
+		return r;
+	if (r < 0 || !meta_fits(dir, key, meta, shared))
+		return 0;
+	if (shared && (lstat(path, &st) < 0 || !shared_is_roots(&st)))
+		return 0;
+	ret->dir = xstrdup(dir);
+	ret->meta = TAKE_PTR(meta);
+	return 1;
 }
 
 int cache_lookup(const struct host *host, const char *kind, const char *key,
 		 struct cache_entry *ret, struct err *err)
 {
 	auto_free char *kind_dir = host_cache_dir(host, kind);
-	auto_free char *dir = path_join(kind_dir, key);
-	auto_free char *path = path_join(dir, "meta.json");
-	auto_json struct json_object *meta = NULL;
-	int r = json_load(path, &meta, err);
+	auto_free char *own = path_join(kind_dir, key);
+	int r = lookup_in(own, key, false, ret, err);
 
-	if (r == -EACCES)
+	if (r != 0)
 		return r;
-	if (r < 0 || !meta_fits(dir, key, meta))
-		return 0;
-	ret->dir = TAKE_PTR(dir);
-	ret->meta = TAKE_PTR(meta);
-	return 1;
+	auto_free char *shared = shared_path(host, kind, key);
+
+	/* What the system keeps to itself is as good as absent. */
+	return shared && lookup_in(shared, key, true, ret, NULL) == 1;
 }
 
 static int lock_key(const char *kind_dir, const char *key, const struct cache_build *build,

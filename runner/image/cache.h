@@ -3,7 +3,8 @@
  * An entry is immutable: its files, and meta.json with the size and SHA-256 of each and what they
  * were made of. A flock per key (KIND/.locks/KEY) lets one process build while the others wait;
  * a builder that is killed leaves a .tmp-KEY.* directory, which the next builder of this kind
- * removes. An entry whose meta.json or files do not fit each other counts as absent. */
+ * removes. An entry whose meta.json or files do not fit each other counts as absent. An ordinary
+ * user finds what the system's cache has, too (shared.h); they build in their own. */
 #ifndef FCVM_IMAGE_CACHE_H
 #define FCVM_IMAGE_CACHE_H
 
@@ -32,7 +33,7 @@ struct cache_build {
 	const struct asset_progress *progress;
 };
 
-/* 1 and *ret when the entry is there, 0 when not. Opens meta.json only, starts nothing. */
+/* 1 and *ret when the entry is there, 0 when not. Reads meta.json only, starts nothing. */
 int cache_lookup(const struct host *host, const char *kind, const char *key,
 		 struct cache_entry *ret, struct err *err);
 /* The entry, built first if it is absent; waits for another builder of the same key. */

@@ -8,6 +8,7 @@
 #include "parse.h"
 #include "run.h"
 #include "say.h"
+#include "seal.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 #define KIND "image"
 #define STORE "store.img"
+#define OPAQUE_XATTR "user.overlay.opaque"
 #define COPY_TIMEOUT_MS (60u * 60 * 1000)
 
 void image_have_free(struct image_have *i)
@@ -73,7 +75,12 @@ static int skopeo_copy(const struct job *job, const char *dir, const char *refer
 	const char *const argv[] = {
 		"skopeo", "--insecure-policy", "--tmpdir", dir, "copy", "--quiet", from, to, NULL};
 	const struct run_tool tool = {
-		.argv = argv, .cwd = dir, .package = "skopeo", .timeout_ms = COPY_TIMEOUT_MS};
+		.argv = argv,
+		.cwd = dir,
+		.package = "skopeo",
+		.timeout_ms = COPY_TIMEOUT_MS,
+		.wants_root = true,
+	};
 
 	if (symlink(job->source->path, link) < 0)
 		return err_sys(err, "cannot link '%s'", link);
@@ -108,6 +115,33 @@ static int check_copied(const struct job *job, const char *dir, struct err *err)
 		       job->image->digest, job->source->path);
 }
 
+/* An ordinary user's tools are root in a user namespace of one user: files of other owners cannot
+ * be made, and a directory that hides what lies below is marked in a way only such a namespace
+ * understands. Neither may go unnoticed into the store. */
+static int check_as_user(const struct job *job, const char *tree, struct err *err)
+{
+	bool hides = false;
+	int r = job->host->is_root ? 0 : seal_tree_has_xattr(tree, OPAQUE_XATTR, &hides, err);
+
+	if (r == 0 && hides)
+		r = err_set(err, ERR_HOST, -EPERM, "a layer hides directories of the one below");
+	return r;
+}
+
+/* `why` is set; what root could have done says so. */
+static int cannot_unpack(const struct job *job, struct err *err)
+{
+	int r = err_wrap(err, "cannot unpack image '%s:%s'", oci_transport_name(job->source),
+			 job->source->path);
+
+	if (job->host->is_root || !err || err->hint[0])
+		return r;
+	err->class = ERR_HOST;
+	return err_hint(err,
+			"sudo fcvm setup --image %s:%s puts it into the cache every user reads",
+			oci_transport_name(job->source), job->source->path);
+}
+
 static int make(void *data, const char *dir, struct json_object *made_of, struct err *err)
 {
 	const struct job *job = data;
@@ -129,9 +163,10 @@ static int make(void *data, const char *dir, struct json_object *made_of, struct
 		r = skopeo_copy(job, work, reference, err);
 	if (r == 0)
 		r = check_copied(job, work, err);
+	if (r == 0)
+		r = check_as_user(job, tree, err);
 	if (r < 0)
-		return err_wrap(err, "cannot unpack image '%s:%s'", oci_transport_name(job->source),
-				job->source->path);
+		return cannot_unpack(job, err);
 	r = run_mksquashfs(job->host, tree, store, err);
 	if (r == 0)
 		r = file_remove_tree(work, err);

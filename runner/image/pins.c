@@ -2,6 +2,7 @@
 
 #include "cleanup.h"
 #include "file.h"
+#include "shared.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -22,11 +23,8 @@ static int load(const char *path, struct json_object **ret, struct err *err)
 	return 0;
 }
 
-int pins_get(const struct host *host, const char *kind, const char *name, struct json_object **ret,
-	     struct err *err)
+static int get_from(const char *path, const char *name, struct json_object **ret, struct err *err)
 {
-	auto_free char *dir = host_cache_dir(host, kind);
-	auto_free char *path = path_join(dir, "pins.json");
 	auto_json struct json_object *pins = NULL;
 	struct json_object *pin;
 	int r = load(path, &pins, err);
@@ -38,6 +36,20 @@ int pins_get(const struct host *host, const char *kind, const char *name, struct
 		return 0;
 	*ret = json_object_get(pin);
 	return 1;
+}
+
+int pins_get(const struct host *host, const char *kind, const char *name, struct json_object **ret,
+	     struct err *err)
+{
+	auto_free char *dir = host_cache_dir(host, kind);
+	auto_free char *own = path_join(dir, "pins.json");
+	int r = get_from(own, name, ret, err);
+
+	if (r != 0)
+		return r;
+	auto_free char *shared = shared_path(host, kind, "pins.json");
+
+	return shared ? get_from(shared, name, ret, err) : 0;
 }
 
 int pins_set(const struct host *host, const char *kind, const char *name, struct json_object *pin,

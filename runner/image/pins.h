@@ -9,7 +9,8 @@
 #include "host.h"
 #include "json.h"
 
-/* 1 and *ret (the caller's reference) when the name is pinned, 0 when not. */
+/* 1 and *ret (the caller's reference) when the name is pinned, 0 when not. An ordinary user's own
+ * pin comes before the system's. */
 int pins_get(const struct host *host, const char *kind, const char *name, struct json_object **ret,
 	     struct err *err);
 /* Takes ownership of pin. Under a lock, so that two processes do not lose each other's. */

@@ -150,6 +150,15 @@ static int record(const struct rootfs_build *b, const char *root, const struct s
 	return 0;
 }
 
+/* Its files belong to many users, and only root may give files away. */
+static int needs_root(const struct rootfs_build *b, struct err *err)
+{
+	(void)err_set(err, ERR_HOST, -EPERM,
+		      "the root file system '%s' is in no cache here, and only root can build it",
+		      b->suite);
+	return err_hint(err, "sudo fcvm setup builds it once for every user of this machine");
+}
+
 int rootfs_build(const struct rootfs_build *b, const char *dir, struct json_object *made_of,
 		 struct err *err)
 {
@@ -158,7 +167,8 @@ int rootfs_build(const struct rootfs_build *b, const char *dir, struct json_obje
 	auto_strv struct strv sources = {0};
 	char size[32];
 	struct stat st;
-	int r = apt_sources(b->host, b->suite, &sources, err);
+	int r = b->host->is_root ? apt_sources(b->host, b->suite, &sources, err)
+				 : needs_root(b, err);
 
 	if (r < 0)
 		return r;

@@ -30,7 +30,8 @@ int run_tool(const struct host *host, const struct run_tool *tool, struct err *e
 		.line = tool->line,
 		.data = tool->data,
 		.deadline_ms = deadline_in(tool->timeout_ms),
-		.no_namespace = !host->is_root,
+		.no_namespace = !host->is_root && !tool->wants_root,
+		.user_namespace = !host->is_root && tool->wants_root,
 	};
 	int r = tool_run(&spec, err);
 
@@ -58,7 +59,11 @@ int run_mksquashfs(const struct host *host, const char *dir, const char *file, s
 				    "-quiet",
 				    NULL};
 	const struct run_tool tool = {
-		.argv = argv, .package = "squashfs-tools", .timeout_ms = PACK_TIMEOUT_MS};
+		.argv = argv,
+		.package = "squashfs-tools",
+		.timeout_ms = PACK_TIMEOUT_MS,
+		.wants_root = true,
+	};
 
 	return run_tool(host, &tool, err);
 }

@@ -16,6 +16,7 @@ struct run_tool {
 	void (*line)(void *data, const char *text);
 	void *data;
 	uint64_t timeout_ms;
+	bool wants_root; /* gives files away and mounts: others get a user namespace for it */
 };
 int run_tool(const struct host *host, const struct run_tool *tool, struct err *err);
 

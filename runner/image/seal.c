@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static void close_fts(FTS **fts)
@@ -140,5 +141,26 @@ int seal_digest_tree(const char *dir, char ret[DIGEST_HEX_SIZE], struct err *err
 	if (errno != 0)
 		return err_sys(err, "cannot walk '%s'", dir);
 	digest_hex(d, ret);
+	return 0;
+}
+
+int seal_tree_has_xattr(const char *dir, const char *name, bool *ret, struct err *err)
+{
+	auto_fts FTS *fts = open_tree(dir);
+	bool found = false;
+	const FTSENT *e;
+
+	if (!fts)
+		return err_sys(err, "cannot walk '%s'", dir);
+	errno = 0;
+	while (!found && (e = fts_read(fts))) {
+		if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
+			return err_sys_code(err, -e->fts_errno, "cannot read '%s'", e->fts_path);
+		found = e->fts_info == FTS_D && lgetxattr(e->fts_path, name, NULL, 0) >= 0;
+		errno = 0;
+	}
+	if (errno != 0)
+		return err_sys(err, "cannot walk '%s'", dir);
+	*ret = found;
 	return 0;
 }

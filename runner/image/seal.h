@@ -2,6 +2,7 @@
 #ifndef FCVM_IMAGE_SEAL_H
 #define FCVM_IMAGE_SEAL_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "digest.h"
@@ -15,5 +16,8 @@ int seal_tree(const char *dir, mode_t file_mode, struct json_object *files, stru
 /* One digest over names, modes, owners, link targets and contents of a tree, for a root file
  * system given as a directory. Does not cross into other mounts. */
 int seal_digest_tree(const char *dir, char ret[DIGEST_HEX_SIZE], struct err *err);
+
+/* Whether anything below dir carries that extended attribute. */
+int seal_tree_has_xattr(const char *dir, const char *name, bool *ret, struct err *err);
 
 #endif

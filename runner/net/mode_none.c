@@ -4,6 +4,7 @@
 
 #include "net_priv.h"
 #include "netns.h"
+#include "userns.h"
 
 #define MTU 1500u
 
@@ -19,6 +20,8 @@ static int none_up(struct net *n, struct err *err)
 	struct err refused = {0};
 	int r = none_refuse(&n->config, err);
 
+	if (r >= 0 && !n->host->is_root)
+		r = userns_enter(err);
 	if (r < 0)
 		return r;
 	r = netns_enter(&n->tap_fd, &refused);

@@ -44,6 +44,9 @@ static void make_notes(struct session *run, const struct fleet *fleet)
 {
 	if (resource_uses_auto_network(fleet))
 		strv_add(&run->notes, "network: auto means none in this version");
+	if (run->choice.no_nic)
+		strv_addf(&run->notes, "virtual machines get no network card: %s",
+			  run->choice.nic_why);
 	for (size_t i = 0; i < fleet->n_snapshots; i++)
 		note_snapshot(run, &fleet->snapshots[i]);
 }

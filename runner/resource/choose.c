@@ -3,6 +3,7 @@
 
 #include "engine.h"
 #include "memserver.h"
+#include "netns.h"
 #include "resource.h"
 
 const char *resource_backend(const struct resource_choice *choice, const struct snapshot_spec *s)
@@ -87,6 +88,7 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));
 	else
 		snprintf(c.uffd_why, sizeof(c.uffd_why), "engine %s cannot", ops->name);
+	c.no_nic = !netns_tap_permitted(c.nic_why, sizeof(c.nic_why));
 	r = check_backends(fleet, &c, err);
 	if (r < 0)
 		return r;

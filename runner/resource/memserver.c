@@ -83,15 +83,16 @@ static int spawn(const struct resource_ctx *ctx, const struct need *snapshot, co
 		.gid = (gid_t)json_opt_u64(snapshot->seen->record, "gid", 0),
 		.foreground = ctx->foreground,
 	};
-	uint32_t uid = 0;
+	uint32_t uid = ctx->host->uid;
 	struct proc_id id;
-	int r;
+	int r = 0;
 
 	if (!memory)
 		return err_set(err, ERR_FAILED, -ENOENT, "snapshot '%s' has no directory",
 			       snapshot->node->name);
-	if ((r = ledger_take(ctx->host, "uid", dir, &uid, err)) < 0 ||
-	    (r = resource_note(ctx, err, "memory server in %s", dir)) < 0)
+	if (ctx->host->is_root)
+		r = ledger_take(ctx->host, "uid", dir, &uid, err);
+	if (r < 0 || (r = resource_note(ctx, err, "memory server in %s", dir)) < 0)
 		return r;
 	spec.uid = uid;
 	if ((r = memserver_spawn(ctx->host, &spec, &id, err)) < 0)

@@ -69,6 +69,8 @@ struct resource_choice {
 	bool tcg;
 	bool uffd;          /* userfaultfd with kernel-mode faults is permitted */
 	char uffd_why[160]; /* why not */
+	bool no_nic;        /* the host refuses /dev/net/tun: VMs get no network card */
+	char nic_why[160];
 };
 
 /* Passed to every verb. Everything is borrowed for the call. */

@@ -162,8 +162,14 @@ static int take_gid(const struct resource_ctx *ctx, const char *final, uint32_t 
 		    struct err *err)
 {
 	auto_free char *owner = xasprintf("%s.gid", final);
-	auto_close int fd = open(owner, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	auto_close int fd = -1;
 
+	/* An ordinary user has one group to give. */
+	if (!ctx->host->is_root) {
+		*ret = ctx->host->gid;
+		return 0;
+	}
+	fd = open(owner, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(err, "cannot make '%s'", owner);
 	return ledger_take(ctx->host, "gid", owner, ret, err);

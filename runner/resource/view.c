@@ -95,7 +95,7 @@ void view_config(const struct resource_choice *choice, const struct baseline_spe
 		.cpus = b->cpus,
 		.memory_bytes = b->memory_bytes,
 		.data_bytes = b->rootfs->size_bytes,
-		.has_net = true,
+		.has_net = !choice->no_nic,
 		.accel = choice->tcg ? VM_ACCEL_TCG : VM_ACCEL_KVM,
 	};
 	add_disk(ret, rootfs->image, "root", true);

@@ -37,7 +37,6 @@ const struct command commands[] = {
 	{"echo", "say", "say things", "WORD [WORD]", "echo hello", run_echo, 0},
 	{"snap create", NULL, "make one", "VM", "snap create vm", run_echo, 0},
 	{"snap ls", NULL, "list them", "VM", "snap ls vm", run_echo, 0},
-	{"root", NULL, "needs root", "WORD", "root x", run_echo, COMMAND_NEEDS_ROOT},
 	{"secret", NULL, "internal", "WORD", "secret x", run_echo, COMMAND_INTERNAL},
 };
 const size_t commands_n = ARRAY_SIZE(commands);
@@ -54,10 +53,10 @@ static void ran_free(struct ran *r)
 }
 #define auto_ran __attribute__((cleanup(ran_free)))
 
-/* words split at blanks, as user (root or not); stdout is caught. */
-static void run_as(struct ran *ran, bool is_root, const char *words)
+/* words split at blanks; stdout is caught. */
+static void run_words(struct ran *ran, const char *words)
 {
-	struct host host = {.is_root = is_root};
+	struct host host = {0};
 	struct command_ctx ctx = {.host = &host};
 	auto_free char *copy = strdup(words);
 	char *argv[16] = {0}, *save = NULL, piece[4096];
@@ -83,7 +82,7 @@ Test(command, runs_by_name_or_alias_and_keeps_its_exit_status)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		auto_ran struct ran ran = {0};
-		run_as(&ran, false, lines[i]);
+		run_words(&ran, lines[i]);
 		cr_expect_eq(ran.r, 0, "%s", ran.err.msg);
 		cr_expect_eq(ran.exit, 9);
 	}
@@ -93,7 +92,7 @@ Test(command, of_two_words_gets_the_second_as_its_name)
 {
 	auto_ran struct ran ran = {0};
 
-	run_as(&ran, false, "snap create vm");
+	run_words(&ran, "snap create vm");
 	cr_expect_eq(ran.r, 0, "%s", ran.err.msg);
 	cr_expect_eq(ran_argc, 2);
 	cr_expect_str_eq(ran_word, "create");
@@ -124,29 +123,13 @@ Test(command, mistakes_are_named_with_a_way_out)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_ran struct ran ran = {0};
 
-		run_as(&ran, false, cases[i].line);
+		run_words(&ran, cases[i].line);
 		cr_expect_lt(ran.r, 0, "<%s>", cases[i].line);
 		cr_expect_eq(err_exit_status(&ran.err), 3);
 		cr_expect_str_eq(ran.err.msg, cases[i].msg);
 		cr_expect_str_eq(ran.err.hint, cases[i].hint);
 		cr_expect_str_eq(buf_str(&ran.out), "", "stdout takes answers only");
 	}
-}
-
-Test(command, that_needs_root_refuses_others_but_shows_its_help)
-{
-	auto_ran struct ran user = {0}, root = {0}, help = {0};
-
-	run_as(&user, false, "root x");
-	cr_expect_eq(user.r, -EPERM);
-	cr_expect_eq(err_exit_status(&user.err), 4);
-	cr_expect_str_eq(user.err.msg, "'root' needs root in this version");
-	cr_expect_str_eq(user.err.hint, "sudo fcvm root ...");
-	run_as(&root, true, "root x");
-	cr_expect_eq(root.r, 0);
-	run_as(&help, false, "root --help");
-	cr_expect_eq(help.r, 0);
-	cr_expect_eq(strncmp(buf_str(&help.out), "usage: fcvm root", 16), 0);
 }
 
 static const char echo_help[] = "usage: fcvm echo [OPTION...] WORD [WORD]\n"
@@ -166,7 +149,7 @@ Test(command, help_shows_usage_options_and_one_example_and_exits_0)
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		auto_ran struct ran ran = {0};
 
-		run_as(&ran, false, lines[i]);
+		run_words(&ran, lines[i]);
 		cr_expect_eq(ran.r, 0, "<%s>: %s", lines[i], ran.err.msg);
 		cr_expect_eq(ran.exit, 0);
 		cr_expect_str_eq(buf_str(&ran.out), echo_help);

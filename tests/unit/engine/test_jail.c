@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "buf.h"
 #include "cleanup.h"
 #include "io.h"
 #include "proc.h"
+#include "user.h"
 
 #define UID 1879048200u
 #define GID 1879048201u
@@ -121,4 +123,31 @@ Test(jail, without_root_privileges_still_cannot_be_gained)
 	auto_free char *out = inside(&jail, "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status");
 
 	cr_expect_str_eq(out, "CapEff:\t0000000000000000\nNoNewPrivs:\t1\n");
+}
+
+/* The supervisor of an ordinary user is all-powerful in its own user namespace. */
+static int jailed_in_a_user_namespace(void *data)
+{
+	struct jail jail = {.as_root = false};
+
+	(void)data;
+	if (unshare(CLONE_NEWUSER) < 0 || jail_enter(&jail) < 0)
+		return -1;
+	(void)execlp("grep", "grep", "-E", "^(Cap|NoNewPrivs)", "/proc/self/status", NULL);
+	return -1;
+}
+
+Test(jail, nothing_of_a_user_namespaces_power_is_left)
+{
+	auto_user struct user u = {0};
+	auto_buf struct buf out = BUF_INIT(4096);
+
+	user_make(&u, "jail");
+	user_call(&u, jailed_in_a_user_namespace, NULL, &out);
+	cr_expect_str_eq(buf_str(&out), "CapInh:\t0000000000000000\n"
+					"CapPrm:\t0000000000000000\n"
+					"CapEff:\t0000000000000000\n"
+					"CapBnd:\t0000000000000000\n"
+					"CapAmb:\t0000000000000000\n"
+					"NoNewPrivs:\t1\n");
 }

@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "run.h"
+#include "user.h"
 
 Test(host, a_data_dir_given_by_name_is_made_absolute)
 {
@@ -49,6 +50,7 @@ Test(host, it_knows_itself_and_this_boot)
 	cr_expect_eq(host.exe[0], '/');
 	cr_expect_eq(strlen(host.boot_id), 36);
 	cr_expect_eq(host.is_root, geteuid() == 0);
+	cr_expect_eq(host.gid, getegid());
 	cr_expect_gt(host.unix_ms(), 1600000000000);
 	host_free(&host);
 }
@@ -103,4 +105,23 @@ Test(host, paths_follow_the_layout)
 
 	cr_expect_str_eq(set, "/d/sets/web");
 	cr_expect_str_eq(cache, "/d/cache/kernel");
+}
+
+Test(host, an_ordinary_user_shares_the_systems_cache_and_root_has_it)
+{
+	auto_user struct user u = {0};
+	struct host host;
+	struct err err;
+
+	user_make(&u, "host");
+	cr_assert_eq(host_init(&host, u.home, &err), 0);
+	cr_expect_null(host.shared_cache);
+	host_free(&host);
+	user_become(&u);
+	cr_assert_eq(host_init(&host, u.home, &err), 0);
+	cr_expect_str_eq(host.shared_cache, "/var/lib/fcvm/cache");
+	cr_expect_not(host.is_root);
+	cr_expect_eq(host.uid, u.uid);
+	cr_expect_eq(host.gid, u.uid);
+	host_free(&host);
 }

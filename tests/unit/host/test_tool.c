@@ -13,6 +13,7 @@
 #include "proc.h"
 #include "run.h"
 #include "strv.h"
+#include "user.h"
 
 #define TIMEOUT_MS 20000
 
@@ -214,4 +215,25 @@ Test(tool, killing_us_kills_it_and_its_children)
 	while (!lock_is_free(lock) && now_ms() < deadline)
 		continue;
 	cr_expect(lock_is_free(lock));
+}
+
+Test(tool, a_users_tool_may_be_root_where_nobody_else_exists)
+{
+	const char *const argv[] = {"sh", "-c",
+				    "id -u; id -g; mount -t tmpfs none /mnt && echo mounted; "
+				    "touch f && chown 0:0 f && echo own; "
+				    "chown 5:5 f 2>/dev/null || echo not others",
+				    NULL};
+	auto_buf struct buf out = BUF_INIT(200);
+	auto_user struct user u = {0};
+	struct tool_spec spec = script(argv);
+	struct err err = {0};
+
+	user_make(&u, "tool");
+	user_become(&u);
+	spec.cwd = u.home;
+	spec.stdout_to = &out;
+	spec.user_namespace = true;
+	cr_assert_eq(tool_run(&spec, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(buf_str(&out), "0\n0\nmounted\nown\nnot others\n");
 }
