@@ -161,6 +161,19 @@ bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks)
 	return true;
 }
 
+void apply_rig_as(struct apply_rig *r, const struct user *u)
+{
+	auto_free char *fcvm = r->fcvm;
+
+	/* A copy: the tree may lie where only its owner may look. */
+	r->fcvm = path_join(r->dir, "fcvm");
+	copy_program(fcvm, r->fcvm);
+	free(r->data);
+	r->data = path_join(u->home, "data");
+	r->user = u;
+	live = *r;
+}
+
 const struct run_result *apply_rig_run(struct apply_rig *r, int status, ...)
 {
 	auto_free char *qemu = xasprintf("FCVM_QEMU=%s/qemu", r->dir);
@@ -175,7 +188,10 @@ const struct run_result *apply_rig_run(struct apply_rig *r, int status, ...)
 	va_end(ap);
 	run_free(&last);
 	last = (struct run_result)RUN_INIT;
-	run_argv(&last, argv, env, NULL, RUN_MS);
+	if (r->user)
+		user_run(r->user, &last, argv, env, RUN_MS);
+	else
+		run_argv(&last, argv, env, NULL, RUN_MS);
 	if (status >= 0)
 		cr_assert_eq(last.status, status, "%s gave %d, not %d:\n%s%s", argv[3], last.status,
 			     status, buf_str(&last.out), buf_str(&last.err));
@@ -272,7 +288,9 @@ void apply_rig_cleanup(void)
 {
 	if (!live.dir)
 		return;
-	live.kill_at = NULL; /* the test's own; it may be gone */
+	/* The test's own; they may be gone. */
+	live.kill_at = NULL;
+	live.user = NULL;
 	apply_rig_free(&live);
 }
 

@@ -7,14 +7,16 @@
 
 #include "json.h"
 #include "run.h"
+#include "user.h"
 
 struct apply_rig {
 	char *dir;  /* spec, assets, fake engine */
 	char *data; /* data directory */
 	char *spec;
-	char *fcvm;    /* under test */
-	char *kill_at; /* FCVM_KILL_AT=N of the next runs, NULL for none */
-	char *name;    /* of the set: unique, so that tests may run beside each other */
+	char *fcvm;              /* under test */
+	char *kill_at;           /* FCVM_KILL_AT=N of the next runs, NULL for none */
+	char *name;              /* of the set: unique, so that tests may run beside each other */
+	const struct user *user; /* who runs fcvm; NULL: whoever runs the test */
 };
 
 void apply_rig_free(struct apply_rig *r);
@@ -25,6 +27,8 @@ void apply_rig_cleanup(void);
 /* count clones of one baseline; hooks: the build with kill points. False (and the test should
  * skip) when that build is not there. */
 bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks);
+/* From now on the user runs fcvm, with a data directory in their home. */
+void apply_rig_as(struct apply_rig *r, const struct user *u);
 /* The spec again, with another memory size, count and restart policy. */
 void apply_rig_spec(struct apply_rig *r, unsigned memory_mib, unsigned count, const char *more);
 /* Runs fcvm with these words (NULL-terminated) and expects the status. The result lives until the
