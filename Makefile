@@ -67,7 +67,7 @@ supervise_inc := runner/supervise runner/net runner/engine runner/memory runner/
 		 agent $(host_inc)
 resource_inc  := runner/resource specs runner/storage runner/image runner/memory runner/engine \
 		 runner/net runner/supervise $(host_inc)
-reconcile_inc := runner/reconcile runner/resource specs $(host_inc)
+reconcile_inc := runner/reconcile runner/resource runner/net specs $(host_inc)
 cmd_inc       := runner/cmd runner runner/reconcile runner/resource runner/supervise runner/engine \
 		 runner/memory runner/net runner/guest runner/storage runner/image agent specs \
 		 $(host_inc)

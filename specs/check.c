@@ -282,8 +282,9 @@ void check_spec(struct decode *d)
 		check_entry_fn *check;
 	} checks[] = {
 		{"kernels", check_kernel},     {"rootfs", check_rootfs},
-		{"volumes", check_volume},     {"baselines", check_baseline},
-		{"snapshots", check_snapshot}, {"fleets", check_fleet},
+		{"volumes", check_volume},     {"networks", check_network},
+		{"baselines", check_baseline}, {"snapshots", check_snapshot},
+		{"fleets", check_fleet},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)

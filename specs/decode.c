@@ -334,7 +334,7 @@ static const struct {
 	[FIELD_SHA256] = {decode_shaped, false},    [FIELD_PERCENT] = {decode_shaped, false},
 	[FIELD_IMAGE] = {decode_image, false},      [FIELD_SOURCE] = {decode_source, false},
 	[FIELD_HTTP] = {decode_shaped, false},      [FIELD_TCP] = {decode_shaped, false},
-	[FIELD_PORT] = {decode_shaped, false},      [FIELD_ADDRESS] = {decode_shaped, false},
+	[FIELD_PORT] = {decode_ports, true},        [FIELD_ADDRESS] = {decode_shaped, false},
 	[FIELD_EGRESS] = {decode_shaped, false},    [FIELD_CLONE_NAME] = {decode_clone_name, true},
 	[FIELD_METADATA] = {decode_metadata, true}, [FIELD_ARGV] = {decode_argv, false},
 	[FIELD_HOOK] = {decode_hooks, true},        [FIELD_MOUNT] = {decode_mount, false},

@@ -83,7 +83,7 @@ decode_fn decode_bool, decode_int, decode_number, decode_size, decode_duration, 
 decode_fn decode_plain_text, decode_ref, decode_network, decode_path, decode_image, decode_source;
 decode_fn decode_shaped, decode_argv, decode_mount;
 /* These store more than one member: slot is the whole struct, also for LIST and EACH. */
-decode_fn decode_vars, decode_hooks, decode_metadata, decode_clone_name;
+decode_fn decode_vars, decode_hooks, decode_metadata, decode_clone_name, decode_ports;
 decode_fn decode_entries, decode_items;
 int decode_check_key(struct decode *d, const struct field *f, const struct ypair *pair);
 
@@ -98,10 +98,11 @@ void check_clones(struct decode *d);
 /* Only without problems so far: references become pointers, what is built in is added. */
 void link_spec(struct decode *d);
 void check_volumes(struct decode *d);
+void check_ports(struct decode *d);
 
 /* Calls check for every entry of a section that is a map, with the path pushed. */
 typedef void check_entry_fn(struct decode *d, const struct ypair *pair);
-check_entry_fn check_volume;
+check_entry_fn check_volume, check_network;
 void check_each(struct decode *d, const struct ynode *map, const char *section,
 		check_entry_fn *check);
 

@@ -113,8 +113,6 @@ int decode_network(struct decode *d, const struct field *f, struct ynode *node, 
 			d, node, "no network '%.100s'; there are: auto, bridged, rootless, none%s",
 			text, buf_str(&list));
 	}
-	if (f->only && !fields_has_choice(f->only, text, NULL))
-		decode_refuse(d, node, node->at);
 	return decode_store(d, text, slot);
 }
 

@@ -1,4 +1,4 @@
-/* decode_template.c - variables, and what is expanded for each clone: names and metadata. */
+/* decode_template.c - variables, and what is expanded for each clone: names, metadata, ports. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,9 +7,10 @@
 #include "fields_tables.h"
 #include "xalloc.h"
 
-/* It is expanded for every clone whenever the spec is read. */
+/* They are expanded for every clone whenever the spec is read. */
 #define NAME_TEXT_MAX 1024
 #define NAME_COST_MAX 24
+#define PORTS_MAX 64 /* of one clone */
 
 /* The environment is not read while checking: 1 stands for the value and fits wherever one does. */
 static void add_env_var(struct decode *d, const char *name, struct ynode *node)
@@ -63,21 +64,33 @@ int decode_vars(struct decode *d, const struct field *f, struct ynode *node, voi
 	return 0;
 }
 
-int decode_clone_name(struct decode *d, const struct field *f, struct ynode *node, void *dst)
+/* A template that is cheap to expand. */
+static int decode_cheap(struct decode *d, struct ynode *node, const char *what, unsigned int names,
+			struct template **ret)
 {
-	struct fleet_spec *fleet = dst;
 	auto_template struct template *t = NULL;
 
-	(void)f;
 	if (node->kind != YNODE_SCALAR || ynode_is_empty(node))
-		return decode_expected(d, node, "a name template");
-	if (decode_template(d, node, TEMPLATE_INDEX | TEMPLATE_FLEET, &t) < 0)
+		return decode_expected(d, node, what);
+	if (decode_template(d, node, names, &t) < 0)
 		return -1;
 	if (template_cost(t) > NAME_COST_MAX || strlen(template_text(t)) > NAME_TEXT_MAX)
 		return decode_fail(d, node,
 				   "expected at most %d bytes and %d operations, with variables "
 				   "written out",
 				   NAME_TEXT_MAX, NAME_COST_MAX);
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+int decode_clone_name(struct decode *d, const struct field *f, struct ynode *node, void *dst)
+{
+	struct fleet_spec *fleet = dst;
+	auto_template struct template *t = NULL;
+
+	(void)f;
+	if (decode_cheap(d, node, "a name template", TEMPLATE_INDEX | TEMPLATE_FLEET, &t) < 0)
+		return -1;
 	if (!fleet)
 		return 0;
 	fleet->name_template = decode_keep(d, template_text(t));
@@ -147,5 +160,55 @@ int decode_metadata(struct decode *d, const struct field *f, struct ynode *node,
 		decode_metadata_item(d, &items[i], fleet);
 		path_pop(&d->path, before);
 	}
+	return 0;
+}
+
+static int decode_port(struct decode *d, struct ynode *node, struct port_spec *ret)
+{
+	auto_template struct template *t = NULL;
+	auto_free char *text = NULL;
+	struct port first;
+	struct err err = {0};
+
+	if (node->kind == YNODE_BAD ||
+	    decode_cheap(d, node, "a port", TEMPLATE_INDEX | TEMPLATE_FLEET | TEMPLATE_CLONE, &t) <
+		    0)
+		return -1;
+	/* The others are looked at once it is known how many there are: check_ports(). */
+	if (template_expand(t, &decode_sample, &text, &err) < 0 ||
+	    port_parse(text, &first, &err) < 0)
+		return decode_fail(d, node, "%s", err.msg);
+	*ret = (struct port_spec){.at = node->at, .text = decode_keep(d, template_text(t))};
+	ret->compiled = TAKE_PTR(t);
+	return 0;
+}
+
+int decode_ports(struct decode *d, const struct field *f, struct ynode *node, void *dst)
+{
+	struct fleet_spec *fleet = dst;
+	size_t n = 0;
+
+	(void)f;
+	if (ynode_is_empty(node))
+		return 0;
+	if (node->kind != YNODE_LIST)
+		return decode_expected(d, node, "a list");
+	if (node->n > PORTS_MAX)
+		return decode_fail(d, node, "expected at most %d ports, got %zu", PORTS_MAX,
+				   node->n);
+	struct port_spec *ports = xcalloc(node->n + 1, sizeof(*ports));
+
+	for (size_t i = 0; i < node->n; i++) {
+		size_t before = path_push_index(&d->path, i);
+
+		n += decode_port(d, node->items[i], &ports[n]) >= 0;
+		path_pop(&d->path, before);
+	}
+	if (!fleet) {
+		fleet_free_ports(ports, n);
+		return 0;
+	}
+	fleet->ports = ports;
+	fleet->n_ports = n;
 	return 0;
 }

@@ -149,18 +149,20 @@ GROUP(group_volume, "volume", volume_fields);
 
 static const struct field egress_fields[] = {
 	{"default", FIELD_CHOICE, .dflt = "allow", .choices = "allow|deny", .class = CLASS_IN_PLACE,
-	 .by = BY_NETWORK, .doc = "What happens to other traffic."},
-	{"allow", FIELD_EGRESS, FIELD_LIST, .dflt = "[]", .class = CLASS_IN_PLACE, .by = BY_NETWORK,
+	 AT(network_spec, egress_default), .doc = "What happens to other traffic."},
+	{"allow", FIELD_EGRESS, FIELD_LIST, .dflt = "[]", .class = CLASS_IN_PLACE,
+	 AT(network_spec, egress_allow),
 	 .doc = "Name, address or CIDR, with :PORT and /tcp or /udp when wanted."},
 };
 static GROUP(group_egress, "egress", egress_fields);
 
 static const struct field network_fields[] = {
 	{"mode", FIELD_CHOICE, .dflt = "auto", .choices = "auto|bridged|rootless|none",
-	 .class = CLASS_REPLACE, .by = BY_NETWORK, .doc = "How VMs reach the world."},
-	{"egress", FIELD_MAP, .group = &group_egress, .class = CLASS_IN_PLACE,
-	 .doc = "What VMs may reach."},
-	{"dns", FIELD_ADDRESS, FIELD_LIST, .class = CLASS_IN_PLACE, .by = BY_NETWORK,
+	 .class = CLASS_REPLACE, AT(network_spec, mode),
+	 .doc = "How VMs reach the world; auto is bridged for root and rootless for others."},
+	{"egress", FIELD_MAP, .flags = FIELD_INLINE, .group = &group_egress,
+	 .class = CLASS_IN_PLACE, .doc = "What VMs may reach."},
+	{"dns", FIELD_ADDRESS, FIELD_LIST, .class = CLASS_IN_PLACE, AT(network_spec, dns),
 	 .doc = "Resolvers; the host's by default."},
 	{"ipv6", FIELD_BOOL, .dflt = "false", .class = CLASS_REPLACE, .by = BY_LATER,
 	 .doc = "Whether VMs have an IPv6 address."},
@@ -205,7 +207,8 @@ static const struct field top_fields[] = {
 	{"volumes", FIELD_MAP, FIELD_EACH, .entry = "V", .group = &group_volume,
 	 .class = CLASS_CASCADE, .doc = "Directories and disks for VMs."},
 	{"networks", FIELD_MAP, FIELD_EACH, .entry = "N", .group = &group_network,
-	 .class = CLASS_REPLACE, .doc = "Networks beyond auto, bridged, rootless and none."},
+	 .class = CLASS_REPLACE, ENTRIES(networks, network_spec),
+	 .doc = "Networks beyond auto, bridged, rootless and none."},
 	{"baselines", FIELD_MAP, FIELD_EACH, .entry = "B", .group = &group_baseline,
 	 .class = CLASS_CASCADE, ENTRIES(baselines, baseline_spec),
 	 .doc = "VMs that are booted once and snapshotted."},

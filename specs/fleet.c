@@ -38,6 +38,7 @@ static void decode_all(struct decode *d, const struct strv *sets)
 		return;
 	link_spec(d);
 	check_volumes(d);
+	check_ports(d);
 }
 
 static void decode_text_of_file(struct decode *d, const char *text, size_t len,
@@ -190,5 +191,43 @@ int fleet_clone_metadata(const struct fleet *fleet, const struct fleet_spec *f, 
 		json_add_str(o, f->metadata_keys.v[i], text);
 	}
 	*ret = json_line(o);
+	return 0;
+}
+
+int fleet_port(const struct port_spec *p, const char *fleet_name, uint32_t index,
+	       const char *clone_name, struct port *ret, struct err *err)
+{
+	struct template_values values = {.index = index, .fleet = fleet_name, .clone = clone_name};
+	auto_free char *text = NULL;
+	int r = template_expand(p->compiled, &values, &text, err);
+
+	if (r >= 0)
+		r = port_parse(text, ret, err);
+	return r < 0 ? err_wrap(err, "clone %u", index) : 0;
+}
+
+int fleet_ports_parse(const struct strv *texts, struct port_spec **ret, size_t *ret_n,
+		      struct err *err)
+{
+	struct port_spec *ports = xcalloc(texts->n + 1, sizeof(*ports));
+	const struct template_scope no_names = {.set_name = ""};
+	int r = 0;
+
+	for (size_t i = 0; i < texts->n && r >= 0; i++) {
+		struct port port;
+		size_t offset;
+
+		ports[i].text = xstrdup(texts->v[i]);
+		r = port_parse(texts->v[i], &port, err);
+		if (r >= 0)
+			r = template_compile(texts->v[i], &no_names, &ports[i].compiled, &offset,
+					     err);
+	}
+	if (r < 0) {
+		fleet_free_ports(ports, texts->n);
+		return r;
+	}
+	*ret = ports;
+	*ret_n = texts->n;
 	return 0;
 }

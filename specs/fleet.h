@@ -14,6 +14,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "port.h"
 #include "strv.h"
 
 struct place {
@@ -75,6 +76,22 @@ struct container_spec {
 	struct probe_spec health;
 };
 
+struct network_spec {
+	char *name;
+	struct place at; /* line 0: built in, name is its mode */
+	char *mode;      /* "auto" | "bridged" | "rootless" | "none" */
+	struct place mode_at;
+	char *egress_default;          /* "allow" | "deny" */
+	struct strv egress_allow, dns; /* as written */
+	struct place egress_default_at, egress_allow_at, dns_at;
+};
+
+struct port_spec { /* a port of each clone; fleet_port() tells which */
+	struct place at;
+	char *text; /* variables written out, templates not expanded */
+	struct template *compiled;
+};
+
 struct baseline_spec {
 	char *name;
 	struct place at;
@@ -83,9 +100,12 @@ struct baseline_spec {
 	const struct rootfs_spec *rootfs;
 	uint32_t cpus;
 	uint64_t memory_bytes;
-	char *engine;  /* "auto" | "qemu" | "firecracker" */
-	char *network; /* "auto" | "none" ... */
+	char *engine;      /* "auto" | "qemu" | "firecracker" */
+	char *network_ref; /* as written */
+	const struct network_spec *network;
 	struct place cpus_at, memory_at, engine_at, network_at;
+	struct port_spec *ports; /* no field of a spec: podman run -p */
+	size_t n_ports;
 	uint64_t ready_timeout_ms;
 	bool keep_running;
 	struct container_spec container;
@@ -115,6 +135,12 @@ struct fleet_spec {
 	char *from_ref; /* as written: a snapshot or a baseline */
 	const struct snapshot_spec *from;
 	struct place from_at;
+	char *network_ref; /* as written; NULL: the baseline's */
+	const struct network_spec *network;
+	struct place network_at;
+	struct port_spec *ports;
+	size_t n_ports;
+	struct place ports_at;
 	uint32_t count;
 	struct place count_at;
 	char *name_template; /* "web-{{index}}", variables written out */
@@ -151,6 +177,8 @@ struct fleet {
 	size_t n_rootfs;
 	struct image_spec *images;
 	size_t n_images;
+	struct network_spec *networks; /* built-in ones that are used included */
+	size_t n_networks;
 	struct baseline_spec *baselines;
 	size_t n_baselines;
 	struct snapshot_spec *snapshots; /* implicit ones included */
@@ -190,5 +218,12 @@ int fleet_clone_name(const struct fleet_spec *f, uint32_t index, char **ret, str
 /* metadata.json text with keys in order. */
 int fleet_clone_metadata(const struct fleet *fleet, const struct fleet_spec *f, uint32_t index,
 			 const char *clone_name, char **ret, struct err *err);
+/* What p says for the clone of that index and name. */
+int fleet_port(const struct port_spec *p, const char *fleet_name, uint32_t index,
+	       const char *clone_name, struct port *ret, struct err *err);
+/* Ports from texts without templates (podman run -p); fleet_free_ports() gives them back. */
+int fleet_ports_parse(const struct strv *texts, struct port_spec **ret, size_t *ret_n,
+		      struct err *err);
+void fleet_free_ports(struct port_spec *ports, size_t n);
 
 #endif

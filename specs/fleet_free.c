@@ -21,6 +21,27 @@ void fleet_free_hooks(struct hook_spec *hooks, size_t n)
 	free(hooks);
 }
 
+void fleet_free_ports(struct port_spec *ports, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(ports[i].text);
+		template_free(ports[i].compiled);
+	}
+	free(ports);
+}
+
+static void free_networks(struct fleet *f)
+{
+	for (size_t i = 0; i < f->n_networks; i++) {
+		free(f->networks[i].name);
+		free(f->networks[i].mode);
+		free(f->networks[i].egress_default);
+		strv_free(&f->networks[i].egress_allow);
+		strv_free(&f->networks[i].dns);
+	}
+	free(f->networks);
+}
+
 static void free_assets(struct fleet *f)
 {
 	for (size_t i = 0; i < f->n_kernels; i++) {
@@ -67,7 +88,8 @@ static void free_baselines(struct fleet *f)
 		free(b->kernel_ref);
 		free(b->rootfs_ref);
 		free(b->engine);
-		free(b->network);
+		free(b->network_ref);
+		fleet_free_ports(b->ports, b->n_ports);
 		free_container(&b->container);
 	}
 	free(f->baselines);
@@ -93,6 +115,8 @@ static void free_fleets(struct fleet *f)
 
 		free(one->name);
 		free(one->from_ref);
+		free(one->network_ref);
+		fleet_free_ports(one->ports, one->n_ports);
 		free(one->name_template);
 		template_free(one->name_compiled);
 		free(one->restart);
@@ -112,6 +136,7 @@ void fleet_free(struct fleet *fleet)
 	if (!fleet)
 		return;
 	free_assets(fleet);
+	free_networks(fleet);
 	free_baselines(fleet);
 	free_snapshots(fleet);
 	free_fleets(fleet);

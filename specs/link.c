@@ -63,6 +63,16 @@ static void add_rootfs(struct fleet *fleet, const char *name)
 		.name = xstrdup(name), .suite = xstrdup("bookworm"), .size_bytes = 4ull << 30};
 }
 
+static void add_network(struct fleet *fleet, const char *name)
+{
+	if (!name || FIND(fleet, networks, name))
+		return;
+	fleet->networks =
+		xreallocarray(fleet->networks, fleet->n_networks + 1, sizeof(*fleet->networks));
+	fleet->networks[fleet->n_networks++] = (struct network_spec){
+		.name = xstrdup(name), .mode = xstrdup(name), .egress_default = xstrdup("allow")};
+}
+
 static void add_image(struct fleet *fleet, const struct container_spec *container)
 {
 	if (FIND(fleet, images, container->image_ref))
@@ -120,20 +130,29 @@ void link_spec(struct decode *d)
 		settle_container(d, &b->container);
 		add_kernel(fleet, b->kernel_ref);
 		add_rootfs(fleet, b->rootfs_ref);
+		add_network(fleet, b->network_ref);
 		add_image(fleet, &b->container);
 	}
-	for (size_t i = 0; i < fleet->n_fleets; i++)
+	for (size_t i = 0; i < fleet->n_fleets; i++) {
+		add_network(fleet, fleet->fleets[i].network_ref);
 		add_snapshot(fleet, &fleet->fleets[i]);
+	}
 	/* The arrays do not move any more. */
 	for (size_t i = 0; i < fleet->n_baselines; i++) {
 		struct baseline_spec *b = &fleet->baselines[i];
 
 		b->kernel = FIND(fleet, kernels, b->kernel_ref);
 		b->rootfs = FIND(fleet, rootfs, b->rootfs_ref);
+		b->network = FIND(fleet, networks, b->network_ref);
 		b->container.image = FIND(fleet, images, b->container.image_ref);
 	}
 	for (size_t i = 0; i < fleet->n_snapshots; i++)
 		fleet->snapshots[i].from = FIND(fleet, baselines, fleet->snapshots[i].from_ref);
-	for (size_t i = 0; i < fleet->n_fleets; i++)
-		fleet->fleets[i].from = FIND(fleet, snapshots, fleet->fleets[i].from_ref);
+	for (size_t i = 0; i < fleet->n_fleets; i++) {
+		struct fleet_spec *f = &fleet->fleets[i];
+
+		f->from = FIND(fleet, snapshots, f->from_ref);
+		f->network = f->network_ref ? FIND(fleet, networks, f->network_ref)
+					    : f->from->from->network;
+	}
 }

@@ -28,6 +28,13 @@ static bool is_ip(const char *s)
 	return inet_pton(AF_INET, s, &a) == 1 || inet_pton(AF_INET6, s, &a) == 1;
 }
 
+static bool is_ip4(const char *s)
+{
+	struct in_addr a;
+
+	return inet_pton(AF_INET, s, &a) == 1;
+}
+
 static bool is_host(const char *s)
 {
 	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
@@ -86,37 +93,6 @@ static bool is_percent(const char *s)
 	return is_number(number, 1, 100);
 }
 
-/* Cuts "/tcp" or "/udp" off; false for any other protocol. */
-static bool cut_protocol(char *text)
-{
-	char *slash = strrchr(text, '/');
-
-	if (!slash)
-		return true;
-	bool fine = strcmp(slash, "/tcp") == 0 || strcmp(slash, "/udp") == 0;
-
-	*slash = '\0';
-	return fine;
-}
-
-static bool is_mapping(const char *s)
-{
-	auto_free char *text = xstrdup(s);
-
-	if (!cut_protocol(text))
-		return false;
-	char *guest = strrchr(text, ':');
-
-	if (!guest)
-		return is_port(text);
-	*guest++ = '\0';
-	char *host = strrchr(text, ':');
-
-	if (host)
-		*host++ = '\0';
-	return is_port(guest) && is_port(host ? host : text) && (!host || is_ip(text));
-}
-
 static bool is_destination(const char *s)
 {
 	auto_free char *text = xstrdup(s);
@@ -125,17 +101,18 @@ static bool is_destination(const char *s)
 	if (slash && (strcmp(slash, "/tcp") == 0 || strcmp(slash, "/udp") == 0))
 		*slash = '\0';
 	slash = strchr(text, '/');
-	char *colon = slash ? NULL : strrchr(text, ':');
+	char *colon = strchr(text, ':');
 
-	if (is_ip(text))
-		return true;
-	if (slash) {
-		*slash = '\0';
-		return is_ip(text) && is_number(slash + 1, 0, strchr(text, ':') ? 128 : 32);
-	}
 	if (colon)
-		*colon = '\0';
-	return (is_host(text) || is_ip(text)) && (!colon || is_port(colon + 1));
+		*colon++ = '\0';
+	if (colon && !is_port(colon))
+		return false;
+	if (slash)
+		*slash++ = '\0';
+	/* What looks like an address is one. */
+	if (slash || text[strspn(text, "0123456789.")] == '\0')
+		return is_ip4(text) && (!slash || is_number(slash, 0, 32));
+	return is_host(text);
 }
 
 static const struct shape_row {
@@ -148,9 +125,9 @@ static const struct shape_row {
 	[FIELD_PERCENT] = {is_percent, "1% to 100%, or 1 to 100000"},
 	[FIELD_HTTP] = {is_http, "http://[HOST]:PORT/PATH"},
 	[FIELD_TCP] = {is_tcp, "[HOST]:PORT"},
-	[FIELD_PORT] = {is_mapping, "[IP:][HOST:]GUEST[/tcp|udp]"},
 	[FIELD_ADDRESS] = {is_ip, "an IP address"},
-	[FIELD_EGRESS] = {is_destination, "a name, an address or a CIDR, then [:PORT][/tcp|udp]"},
+	[FIELD_EGRESS] = {is_destination,
+			  "a name, an IPv4 address or a CIDR, then [:PORT][/tcp|udp]"},
 };
 
 bool shape_matches(enum field_type type, const char *text, const char **ret_wanted)

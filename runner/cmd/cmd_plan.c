@@ -30,8 +30,12 @@ static int run(struct command_ctx *ctx, const struct plan_flags *f, const char *
 	options.json = f->json || (f->format && strcmp(f->format, "json") == 0);
 	options.spec_label = path ? path : "fleet.yaml";
 	r = reconcile_plan(ctx->host, fleet, &options, f->destroy, f->all, &out, &changes, err);
-	if (r >= 0)
-		r = command_print(&out, err);
+	/* A plan that is refused has been made, and is shown. */
+	if (out.len) {
+		int printed = command_print(&out, r < 0 ? NULL : err);
+
+		r = r < 0 ? r : printed;
+	}
 	if (r >= 0 && changes && f->detailed)
 		*ret_exit = EXIT_CHANGES;
 	return r;

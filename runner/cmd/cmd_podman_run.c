@@ -18,9 +18,9 @@
 #define EXIT_OURS 125
 
 struct podman_flags {
-	const char *name, *memory, *engine;
+	const char *name, *memory, *engine, *network;
 	uint64_t cpus;
-	struct strv env;
+	struct strv env, ports;
 	bool remove;
 };
 
@@ -37,6 +37,14 @@ static char *size_text(const char *s)
 			 : *unit == 'm' ? 'M'
 			 : *unit == 'g' ? 'G'
 					: *unit);
+}
+
+/* Podman's words for the same things are understood. */
+static const char *network_name(const char *word)
+{
+	if (strcmp(word, "bridge") == 0)
+		return "bridged";
+	return strcmp(word, "slirp4netns") == 0 ? "rootless" : word;
 }
 
 /* K=V, or K alone: ours, as podman does it. */
@@ -68,6 +76,8 @@ static char *spec_text(const struct host *host, const struct podman_flags *f, co
 	json_add_bool(b, "keep_running", true);
 	if (memory)
 		json_add_str(b, "memory", memory);
+	if (f->network)
+		json_add_str(b, "network", network_name(f->network));
 	if (f->cpus)
 		json_add_u64(b, "cpus", f->cpus);
 	if (f->env.n)
@@ -86,6 +96,19 @@ static char *spec_text(const struct host *host, const struct podman_flags *f, co
 	return json_line(o);
 }
 
+/* Ports of a baseline are no field of a spec. */
+static int finish_fleet(struct fleet *fleet, const struct podman_flags *f, struct buf *ret_problems,
+			struct err *err)
+{
+	struct baseline_spec *b = &fleet->baselines[0];
+	int r = fleet_refuse_unavailable(fleet, ret_problems, err);
+
+	if (r < 0)
+		return r;
+	r = fleet_ports_parse(&f->ports, &b->ports, &b->n_ports, err);
+	return r < 0 ? err_wrap(err, "--publish") : 0;
+}
+
 static int make_fleet(const struct host *host, const struct podman_flags *f, const char *name,
 		      const struct strv *args, struct fleet **ret, struct err *err)
 {
@@ -100,7 +123,7 @@ static int make_fleet(const struct host *host, const struct podman_flags *f, con
 	/* Relative sources start where the user stands. */
 	auto_free char *path = xasprintf("%s/podman run", cwd);
 	int r = fleet_parse(path, text, strlen(text), &options, ret, &problems, err);
-	if (r >= 0 && (r = fleet_refuse_unavailable(*ret, &problems, err)) < 0)
+	if (r >= 0 && (r = finish_fleet(*ret, f, &problems, err)) < 0)
 		fleet_free_p(ret);
 	if (problems.len)
 		(void)io_write_full(STDERR_FILENO, problems.data, problems.len, 0, NULL);
@@ -160,6 +183,11 @@ int cmd_podman_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit
 		{'m', "memory", OPT_STR, &f.memory, "SIZE", "memory of the VM, e.g. 512MiB or 512m",
 		 NULL, 0, 0},
 		{0, "cpus", OPT_U64, &f.cpus, "N", "virtual CPUs", NULL, 1, 32},
+		{'p', "publish", OPT_STRV, &f.ports, "[IP:][HOST:]GUEST[/udp]",
+		 "publish a port; HOST:GUEST binds 127.0.0.1; repeatable", NULL, 0, 0},
+		{0, "network", OPT_CHOICE, &f.network, "MODE",
+		 "auto (default), bridged, rootless or none",
+		 "auto|bridged|rootless|none|bridge|slirp4netns", 0, 0},
 		{'e', "env", OPT_STRV, &f.env, "K=V", "environment of the container; repeatable",
 		 NULL, 0, 0},
 		{0, "rm", OPT_FLAG, &f.remove, NULL, "remove the VM and its logs when it has ended",
@@ -175,5 +203,6 @@ int cmd_podman_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit
 	if (r >= 0 && !help)
 		r = run(ctx, &f, &args, ret_exit, err);
 	strv_free(&f.env);
+	strv_free(&f.ports);
 	return r;
 }

@@ -151,7 +151,8 @@ int cmd_snapshot_serve(struct command_ctx *ctx, int argc, char **argv, int *ret_
 /* --- run --- */
 
 struct run_flags {
-	const char *snapshot, *name, *exec, *engine;
+	const char *snapshot, *name, *exec, *engine, *network;
+	struct strv ports;
 	uint64_t pid;
 };
 
@@ -210,12 +211,32 @@ static int run_clone(struct command_ctx *ctx, const struct run_flags *f,
 	return r < 0 ? r : removed;
 }
 
-int cmd_snapshot_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
+static int find_and_run(struct command_ctx *ctx, const struct run_flags *f, int *ret_exit,
+			struct err *err)
 {
 	auto_inventory struct inventory all = {0};
+	struct imperative_clone what = {.network = f->network ? f->network : "auto",
+					.ports = &f->ports};
+	char uuid[37];
+	int r = 0;
+
+	io_uuid(uuid);
+	foreground_block_signals();
+	if ((r = inventory_load(ctx->host, NULL, SNAPSHOT_FIND_KINDS, &all, err)) < 0 ||
+	    (r = find_source(&all, f, &what, err)) < 0)
+		return r;
+	auto_free char *name = f->name ? xstrdup(f->name) : xasprintf("clone-%.6s", uuid);
+	if (!parse_is_name(name))
+		return err_set(err, ERR_SPEC, -EINVAL,
+			       "--name: expected letters a-z, digits and '-', got '%s'", name);
+	what.name = name;
+	return run_clone(ctx, f, &what, ret_exit, err);
+}
+
+int cmd_snapshot_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
+{
 	auto_strv struct strv args = {0};
 	struct run_flags f = {0};
-	struct imperative_clone what = {0};
 	const struct opt opts[] = {
 		{0, "pid", OPT_U64, &f.pid, "SERVE_PID", "memory from that snapshot serve", NULL, 1,
 		 INT32_MAX},
@@ -225,25 +246,19 @@ int cmd_snapshot_run(struct command_ctx *ctx, int argc, char **argv, int *ret_ex
 		 0, 0},
 		{0, "exec", OPT_STR, &f.exec, "CMD",
 		 "run CMD in the container and end with its exit code", NULL, 0, 0},
+		{'p', "publish", OPT_STRV, &f.ports, "[IP:][HOST:]GUEST[/udp]",
+		 "publish a port; HOST:GUEST binds 127.0.0.1; repeatable", NULL, 0, 0},
+		{0, "network", OPT_CHOICE, &f.network, "MODE",
+		 "auto (default), bridged, rootless or none", "auto|bridged|rootless|none", 0, 0},
 		{0, "engine", OPT_CHOICE, &f.engine, "ENGINE", "auto, qemu or firecracker",
 		 "auto|qemu|firecracker", 0, 0},
 	};
 	const struct command_args how = {.opts = opts, .n = ARRAY_SIZE(opts)};
-	char uuid[37];
 	bool help = false;
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 
-	if (r < 0 || help)
-		return r;
-	io_uuid(uuid);
-	foreground_block_signals();
-	if ((r = inventory_load(ctx->host, NULL, SNAPSHOT_FIND_KINDS, &all, err)) < 0 ||
-	    (r = find_source(&all, &f, &what, err)) < 0)
-		return r;
-	auto_free char *name = f.name ? xstrdup(f.name) : xasprintf("clone-%.6s", uuid);
-	if (!parse_is_name(name))
-		return err_set(err, ERR_SPEC, -EINVAL,
-			       "--name: expected letters a-z, digits and '-', got '%s'", name);
-	what.name = name;
-	return run_clone(ctx, &f, &what, ret_exit, err);
+	if (r >= 0 && !help)
+		r = find_and_run(ctx, &f, ret_exit, err);
+	strv_free(&f.ports);
+	return r;
 }

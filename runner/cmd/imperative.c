@@ -81,9 +81,10 @@ int imperative_boot(const struct host *host, const struct fleet *fleet,
 
 struct stub {
 	struct fleet fleet;
+	struct network_spec network;
 	struct snapshot_spec snapshot;
 	struct fleet_spec clones;
-	char *snapshot_name, *backend, *restart, *path, *set, *fleet_name;
+	char *snapshot_name, *backend, *restart, *path, *set, *fleet_name, *network_name, *egress;
 };
 
 static void stub_free(struct stub *s)
@@ -94,10 +95,13 @@ static void stub_free(struct stub *s)
 	free(s->path);
 	free(s->set);
 	free(s->fleet_name);
+	free(s->network_name);
+	free(s->egress);
+	fleet_free_ports(s->clones.ports, s->clones.n_ports);
 }
 
 /* What a spec would have said; a snapshot taken by hand has no baseline in one. */
-static void stub_make(const struct imperative_clone *what, struct stub *s)
+static int stub_make(const struct imperative_clone *what, struct stub *s, struct err *err)
 {
 	*s = (struct stub){
 		.snapshot_name = xstrdup(what->snapshot->name),
@@ -106,6 +110,8 @@ static void stub_make(const struct imperative_clone *what, struct stub *s)
 		.path = xstrdup("snapshot run"),
 		.set = xstrdup(SET_IMPERATIVE),
 		.fleet_name = xstrdup(what->name),
+		.network_name = xstrdup(what->network),
+		.egress = xstrdup("allow"),
 	};
 	s->fleet = (struct fleet){
 		.path = s->path,
@@ -118,12 +124,23 @@ static void stub_make(const struct imperative_clone *what, struct stub *s)
 		.when = WHEN_MANUAL,
 		.backend = s->backend,
 	};
+	s->network = (struct network_spec){
+		.name = s->network_name,
+		.mode = s->network_name,
+		.egress_default = s->egress,
+	};
 	s->clones = (struct fleet_spec){
 		.name = s->fleet_name,
 		.from = &s->snapshot,
+		.network = &s->network,
 		.count = 1,
 		.restart = s->restart,
 	};
+	s->fleet.fleets = &s->clones;
+	s->fleet.networks = &s->network;
+	s->fleet.n_fleets = s->fleet.n_networks = 1;
+	int r = fleet_ports_parse(what->ports, &s->clones.ports, &s->clones.n_ports, err);
+	return r < 0 ? err_wrap(err, "--publish") : 0;
 }
 
 static void add_need(struct session *run, const struct inventory_item *it, const void *spec,
@@ -181,6 +198,9 @@ static int clone_up(struct session *run, const struct imperative_clone *what,
 		add_need(run, what->server, &stub->snapshot, node);
 	observe_digest(&run->ctx, &run->graph, run->seen, node);
 	plan_one(run, node);
+	r = reconcile_admit_ports(run, err);
+	if (r < 0)
+		return r;
 	return up_or_nothing(run, node, ret_dir, err);
 }
 
@@ -189,10 +209,11 @@ int imperative_clone(const struct host *host, const struct imperative_clone *wha
 {
 	auto_session struct session run = {.set.lock_fd = -1};
 	struct stub stub;
-	int r;
+	int r = stub_make(what, &stub, err);
 
-	stub_make(what, &stub);
-	r = session_open(host, &stub.fleet, SET_IMPERATIVE, "snapshot run", options, &run, err);
+	if (r >= 0)
+		r = session_open(host, &stub.fleet, SET_IMPERATIVE, "snapshot run", options, &run,
+				 err);
 	if (r >= 0)
 		r = clone_up(&run, what, &stub, ret_dir, err);
 	stub_free(&stub);

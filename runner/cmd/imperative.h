@@ -20,6 +20,8 @@ int imperative_boot(const struct host *host, const struct fleet *fleet,
 struct imperative_clone {
 	const char *name;
 	const struct inventory_item *snapshot, *server;
+	const char *network;      /* a built-in one */
+	const struct strv *ports; /* as a spec writes them */
 };
 int imperative_clone(const struct host *host, const struct imperative_clone *what,
 		     const struct reconcile_options *options, char **ret_dir, struct err *err);

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #define ROLLUP_MAX 8192u
+#define PORTS_SHOWN 3 /* in the table; JSON has them all */
 
 bool ps_is_shown(const struct inventory_item *it)
 {
@@ -113,7 +114,8 @@ static void view_vm(const struct host *host, const struct inventory_item *it, st
 	/* A restart may have moved it to another server than the record's. */
 	struct json_object *serve = member(status, "serve_pid");
 	json_add(o, "serve_pid", serve ? serve : member(it->record, "serve_pid"));
-	json_add(o, "ports", json_object_new_array());
+	struct json_object *ports = member(status, "ports");
+	json_add(o, "ports", ports ? ports : json_object_new_array());
 	add_pid(o, pid);
 }
 
@@ -179,11 +181,33 @@ static void number_cell(struct table *t, struct json_object *o, const char *key)
 	table_cell(t, v ? json_object_get_string(v) : NULL);
 }
 
+/* "127.0.0.1:8080->80/tcp", the first few of them; the caller frees. NULL: none. */
+static char *ports_text(struct json_object *o)
+{
+	struct json_object *ports = NULL;
+	struct buf text = BUF_INIT(400);
+	size_t n = 0;
+
+	if (json_object_object_get_ex(o, "ports", &ports))
+		n = json_object_array_length(ports);
+	for (size_t i = 0; i < n && i < PORTS_SHOWN; i++) {
+		struct json_object *p = json_object_array_get_idx(ports, i);
+
+		buf_addf(&text, "%s%s:%" PRIu64 "->%" PRIu64 "/%s", i ? ", " : "",
+			 json_opt_str(p, "host_ip", "?"), json_opt_u64(p, "host_port", 0),
+			 json_opt_u64(p, "guest_port", 0), json_opt_str(p, "proto", "tcp"));
+	}
+	if (n > PORTS_SHOWN)
+		buf_addf(&text, ", %zu more", n - PORTS_SHOWN);
+	return n ? buf_detach(&text) : NULL;
+}
+
 static void add_row(struct table *t, struct json_object *o, int64_t unix_ms)
 {
 	uint64_t pss = json_opt_u64(o, "pss_bytes", 0), ready = json_opt_u64(o, "ready_ms", 0);
 	char memory[32], took[32], age[32];
 	bool aged = age_of(json_opt_str(o, "created_at", NULL), unix_ms, age, sizeof(age));
+	auto_free char *ports = ports_text(o);
 
 	table_cell(t, json_opt_str(o, "name", NULL));
 	table_cell(t, json_opt_str(o, "kind", NULL));
@@ -191,6 +215,7 @@ static void add_row(struct table *t, struct json_object *o, int64_t unix_ms)
 	table_cell(t, json_opt_str(o, "health", NULL));
 	number_cell(t, o, "pid");
 	table_cell(t, json_opt_str(o, "ip", NULL));
+	table_cell(t, ports);
 	table_cell(t, pss ? format_size(pss, memory, sizeof(memory)) : NULL);
 	table_cell(t, json_opt_str(o, "accel", NULL));
 	table_cell(t, ready ? format_duration_ms(ready, took, sizeof(took)) : NULL);
@@ -199,8 +224,8 @@ static void add_row(struct table *t, struct json_object *o, int64_t unix_ms)
 
 void ps_table(struct json_object *rows, int64_t unix_ms, struct buf *out)
 {
-	static const char *const headings[] = {"NAME", "KIND",    "STATE", "HEALTH", ">PID",
-					       "IP",   ">MEMORY", "ACCEL", ">READY", ">AGE"};
+	static const char *const headings[] = {"NAME",  "KIND",    "STATE", "HEALTH", ">PID", "IP",
+					       "PORTS", ">MEMORY", "ACCEL", ">READY", ">AGE"};
 	auto_table struct table *t = table_new(headings, ARRAY_SIZE(headings));
 
 	for (size_t i = 0; i < json_object_array_length(rows); i++)

@@ -56,6 +56,8 @@ static void add_reason(struct buf *b, const struct reason *r, const char *file)
 		add_value(b, r->new);
 	else
 		buf_add_str(b, " -> nothing");
+	if (r->disturbs)
+		buf_addf(b, "; %s", r->disturbs);
 }
 
 static void add_reasons(struct buf *b, const struct graph *g, const struct step *s,

@@ -12,15 +12,37 @@
 #include "plan_print.h"
 #include "xalloc.h"
 
-/* Refused before anything is started, rather than half-way (reliability: admission). */
-int reconcile_admit(struct session *run, struct err *err)
+int reconcile_admit_ports(struct session *run, struct err *err)
+{
+	auto_free bool *making = xcalloc(run->graph.n + 1, sizeof(*making));
+
+	for (size_t i = 0; i < run->plan.n; i++) {
+		enum verb verb = run->plan.steps[i].verb;
+
+		making[run->plan.steps[i].node] |= verb == VERB_CREATE || verb == VERB_UPDATE;
+	}
+	return resource_admit_ports(&run->ctx, run->graph.nodes, run->seen, run->graph.n, making,
+				    err);
+}
+
+static int admit_room(struct session *run, struct err *err)
 {
 	struct admission need =
 		admission_need(&run->graph, run->seen, &run->plan, admission_resident);
 	struct admission_host have;
 	int r = admission_measure(run->ctx.host->data_dir, &have, err);
 
-	return r < 0 ? r : admission_check(&need, &have, &run->ctx.fleet->policy, err);
+	if (r >= 0)
+		r = admission_check(&need, &have, &run->ctx.fleet->policy, err);
+	return r;
+}
+
+/* Refused before anything is started, rather than half-way (reliability: admission). */
+int reconcile_admit(struct session *run, struct err *err)
+{
+	int r = admit_room(run, err);
+
+	return r < 0 ? r : reconcile_admit_ports(run, err);
 }
 
 static struct plan_view view_of(struct session *run, bool all)
@@ -66,7 +88,7 @@ static void foretell_refusal(struct session *run)
 {
 	struct err why = {0};
 
-	if (reconcile_admit(run, &why) >= 0 || !run->options->warn)
+	if (admit_room(run, &why) >= 0 || !run->options->warn)
 		return;
 	auto_free char *text = xasprintf("apply would be refused here: %s", why.msg);
 	run->options->warn(run->options->data, text);
@@ -94,10 +116,11 @@ int reconcile_plan(const struct host *host, const struct fleet *fleet,
 		plan_print_text(&view, out);
 	if (!plan_is_empty(&run.plan))
 		tell_notes(&run);
-	if (!destroy)
-		foretell_refusal(&run);
 	*ret_changes = !plan_is_empty(&run.plan);
-	return 0;
+	if (destroy)
+		return 0;
+	foretell_refusal(&run);
+	return reconcile_admit_ports(&run, err);
 }
 
 /* The run is over, and the journal says so: nothing is left half-way that nobody told of. */

@@ -5,7 +5,8 @@
 #include "buf.h"
 #include "session.h"
 
-/* What apply would do, as text or (options->json) JSON, into out. Changes nothing. */
+/* What apply would do, as text or (options->json) JSON, into out, also when it is refused for a
+ * port that is taken. Changes nothing. */
 int reconcile_plan(const struct host *host, const struct fleet *fleet,
 		   const struct reconcile_options *options, bool destroy, bool all, struct buf *out,
 		   bool *ret_changes, struct err *err);
@@ -19,5 +20,7 @@ int reconcile_destroy(const struct host *host, const struct fleet *fleet, const 
 
 /* Refuses (ERR_HOST, by how much) a plan that does not fit on this machine. */
 int reconcile_admit(struct session *run, struct err *err);
+/* Only whether the ports that would be published are free. */
+int reconcile_admit_ports(struct session *run, struct err *err);
 
 #endif

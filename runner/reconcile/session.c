@@ -42,11 +42,11 @@ static void note_snapshot(struct session *run, const struct snapshot_spec *s)
 
 static void make_notes(struct session *run, const struct fleet *fleet)
 {
-	if (resource_uses_auto_network(fleet))
-		strv_add(&run->notes, "network: auto means none in this version");
 	if (run->choice.no_nic)
 		strv_addf(&run->notes, "virtual machines get no network card: %s",
 			  run->choice.nic_why);
+	if (run->choice.no_nic && resource_uses_auto_network(fleet))
+		strv_add(&run->notes, "network: auto means none here");
 	for (size_t i = 0; i < fleet->n_snapshots; i++)
 		note_snapshot(run, &fleet->snapshots[i]);
 }

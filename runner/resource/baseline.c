@@ -7,6 +7,7 @@
 #include "record.h"
 #include "view.h"
 #include "vm_dir.h"
+#include "vm_net.h"
 #include "xalloc.h"
 
 /* A boot under an overloaded TCG took 25 s, and it may be tried again. */
@@ -58,8 +59,9 @@ static void baseline_describe(const struct resource_ctx *ctx, const struct node 
 	field_list_add_size(ret, rootfs, "size", r, b->rootfs->size_at, b->rootfs->size_bytes);
 	/* A device that comes or goes with the host is another machine. */
 	if (ctx->choice->no_nic)
-		field_list_add(ret, entry, "network", r, b->at, "no network card");
+		field_list_add(ret, "host", "nic", r, b->at, "none");
 	describe_container(&b->container, entry, ret);
+	vm_net_describe(ctx->choice, node, ret);
 	field_list_add(ret, entry, "keep_running", CHANGE_NONE, b->at,
 		       b->keep_running ? "true" : "false");
 	field_list_add_u64(ret, entry, "ready_timeout", CHANGE_NONE, b->at, b->ready_timeout_ms);
@@ -131,20 +133,24 @@ static int find_parts(const struct resource_ctx *ctx, const struct need_list *ne
 }
 
 static int boot(const struct resource_ctx *ctx, const struct need_list *needs,
-		const struct baseline_spec *b, const char *dir, struct err *err)
+		const struct node *node, const char *dir, struct err *err)
 {
+	const struct baseline_spec *b = node->spec;
 	struct supervisor_call call = resource_call(ctx, dir);
 	struct vm_identity identity = {.hostname = b->name};
+	auto_net_config struct net_config net = {0};
 	struct parts parts = {0};
 	int r = find_parts(ctx, needs, b, &parts, err);
 
+	if (r >= 0)
+		r = vm_net_config(ctx->choice, node, &net, err);
 	if (r >= 0) {
 		auto_vm_config struct vm_config config = {0};
 		struct workload w = view_workload(&b->container, parts.image.reference);
 
 		view_config(ctx->choice, b, &parts.kernel, &parts.rootfs, parts.image.store,
 			    &config);
-		r = supervisor_start(&call, &config, &w, &identity, NULL, err);
+		r = supervisor_start(&call, &config, &w, &identity, &net, err);
 	}
 	parts_free(&parts);
 	return r;
@@ -175,7 +181,7 @@ static int baseline_create(const struct resource_ctx *ctx, const struct need_lis
 		return r;
 	const char *dir = json_opt_str(record, "dir", "");
 	struct supervisor_call call = resource_call(ctx, dir);
-	if ((r = boot(ctx, needs, node->spec, dir, err)) < 0 ||
+	if ((r = boot(ctx, needs, node, dir, err)) < 0 ||
 	    (r = wait_ready(ctx, node, dir, err)) < 0 ||
 	    (r = supervisor_status(&call, &status, err)) < 0)
 		return r;
@@ -194,9 +200,12 @@ static int baseline_update(const struct resource_ctx *ctx, const struct need_lis
 	const struct baseline_spec *b = node->spec;
 	struct supervisor_call call = resource_call(ctx, json_opt_str(seen->record, "dir", ""));
 	struct health_spec health = view_health(&b->container.health);
-	struct update_request req = {.health = &health};
-	int r = supervisor_update(&call, &req, err);
+	auto_net_config struct net_config net = {0};
+	struct update_request req = {.health = &health, .net = &net};
+	int r = vm_net_config(ctx->choice, node, &net, err);
 
+	if (r >= 0)
+		r = supervisor_update(&call, &req, err);
 	return r < 0 ? r : resource_update_record(ctx, needs, node, seen, ret, err);
 }
 

@@ -1,9 +1,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "choose_net.h"
 #include "engine.h"
 #include "memserver.h"
-#include "netns.h"
 #include "resource.h"
 
 const char *resource_backend(const struct resource_choice *choice, const struct snapshot_spec *s)
@@ -15,8 +15,8 @@ const char *resource_backend(const struct resource_choice *choice, const struct 
 
 bool resource_uses_auto_network(const struct fleet *fleet)
 {
-	for (size_t i = 0; i < fleet->n_baselines; i++)
-		if (strcmp(fleet->baselines[i].network, "auto") == 0)
+	for (size_t i = 0; i < fleet->n_networks; i++)
+		if (strcmp(fleet->networks[i].mode, "auto") == 0)
 			return true;
 	return false;
 }
@@ -88,8 +88,9 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));
 	else
 		snprintf(c.uffd_why, sizeof(c.uffd_why), "engine %s cannot", ops->name);
-	c.no_nic = !netns_tap_permitted(c.nic_why, sizeof(c.nic_why));
 	r = check_backends(fleet, &c, err);
+	if (r >= 0)
+		r = choose_network(host, fleet, &c, err);
 	if (r < 0)
 		return r;
 	*ret = c;

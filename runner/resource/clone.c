@@ -8,6 +8,7 @@
 #include "snapshot.h"
 #include "view.h"
 #include "vm_dir.h"
+#include "vm_net.h"
 #include "xalloc.h"
 
 /* Of a snapshot taken by hand, which has no baseline in any spec. */
@@ -44,6 +45,7 @@ static void clone_describe(const struct resource_ctx *ctx, const struct node *no
 	auto_free char *snapshot = xasprintf("snapshots.%s", f->from->name);
 	auto_free char *metadata = NULL;
 
+	vm_net_describe(ctx->choice, node, ret);
 	field_list_add(ret, snapshot, "memory.backend", CHANGE_REPLACE, f->from->backend_at,
 		       resource_backend(ctx->choice, f->from));
 	field_list_add(ret, entry, "restart", CHANGE_UPDATE, f->restart_at, f->restart);
@@ -100,9 +102,10 @@ static int restore(const struct resource_ctx *ctx, const struct need_list *needs
 	struct health_spec health = probe ? view_health(probe) : (struct health_spec){0};
 	auto_free struct hook *hooks = view_hooks(f->on_clone, f->n_on_clone);
 	auto_free char *metadata = NULL;
+	auto_net_config struct net_config net = {0};
 	int r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
 
-	if (r < 0)
+	if (r < 0 || (r = vm_net_config(ctx->choice, node, &net, err)) < 0)
 		return r;
 	struct restore_request req = {
 		.snapshot_dir = snapshot_dir(ctx, snapshot->seen->record),
@@ -114,6 +117,7 @@ static int restore(const struct resource_ctx *ctx, const struct need_list *needs
 		.health = probe ? &health : NULL,
 		.restart = f->restart,
 		.gid = (uint32_t)json_opt_u64(snapshot->seen->record, "gid", 0),
+		.net = &net,
 	};
 	if (!req.snapshot_dir)
 		return err_set(err, ERR_FAILED, -ENOENT, "snapshot '%s' has no directory",
@@ -168,14 +172,16 @@ static int clone_update(const struct resource_ctx *ctx, const struct need_list *
 	const struct probe_spec *probe = view_clone_probe(f);
 	struct health_spec health = probe ? view_health(probe) : (struct health_spec){0};
 	auto_free char *metadata = NULL;
+	auto_net_config struct net_config net = {0};
 	int r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
 
-	if (r < 0)
+	if (r < 0 || (r = vm_net_config(ctx->choice, node, &net, err)) < 0)
 		return r;
 	struct update_request req = {
 		.metadata = metadata,
 		.restart = f->restart,
 		.health = probe ? &health : NULL,
+		.net = &net,
 	};
 	r = supervisor_update(&call, &req, err);
 	return r < 0 ? r : resource_update_record(ctx, needs, node, seen, ret, err);

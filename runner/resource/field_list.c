@@ -7,11 +7,25 @@
 #include "cleanup.h"
 #include "xalloc.h"
 
-/* Record sections by class; a class a field cannot have maps to the reader's section. */
-static const char *const sections[] = {
-	[CHANGE_NONE] = "note",       [CHANGE_CREATE] = "note",  [CHANGE_UPDATE] = "update",
-	[CHANGE_REPLACE] = "replace", [CHANGE_DESTROY] = "note",
+/* Sections of a record, and what a difference in each means. */
+static const struct section {
+	const char *name;
+	enum change change;
+} sections[] = {
+	{"note", CHANGE_NONE},
+	{"update", CHANGE_UPDATE},
+	{"own", CHANGE_REPLACE},
+	{"replace", CHANGE_REPLACE},
 };
+
+static const char *section_of(const struct want_field *f)
+{
+	if (f->own)
+		return "own";
+	return f->change == CHANGE_REPLACE  ? "replace"
+	       : f->change == CHANGE_UPDATE ? "update"
+					    : "note";
+}
 
 void field_list_free(struct field_list *f)
 {
@@ -35,6 +49,26 @@ void field_list_add(struct field_list *f, const char *entry, const char *leaf, e
 		.change = change,
 		.at = at,
 	};
+}
+
+void field_list_add_own(struct field_list *f, const char *entry, const char *leaf, struct place at,
+			const char *value)
+{
+	size_t n = f->n;
+
+	field_list_add(f, entry, leaf, CHANGE_REPLACE, at, value);
+	if (f->n > n)
+		f->v[n].own = true;
+}
+
+void field_list_add_disturbing(struct field_list *f, const char *entry, const char *leaf,
+			       struct place at, const char *value, const char *disturbs)
+{
+	size_t n = f->n;
+
+	field_list_add(f, entry, leaf, CHANGE_UPDATE, at, value);
+	if (f->n > n)
+		f->v[n].disturbs = disturbs;
 }
 
 void field_list_add_u64(struct field_list *f, const char *entry, const char *leaf,
@@ -72,19 +106,17 @@ struct json_object *field_list_to_json(const struct field_list *f)
 {
 	struct json_object *o = json_object_new_object();
 
-	for (enum change c = CHANGE_NONE; c <= CHANGE_REPLACE; c++)
-		if (!json_opt_obj(o, sections[c]))
-			json_add(o, sections[c], json_object_new_object());
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		json_add(o, sections[i].name, json_object_new_object());
 	for (size_t i = 0; i < f->n; i++)
-		json_add_str(json_opt_obj(o, sections[f->v[i].change]), f->v[i].path,
-			     f->v[i].value);
+		json_add_str(json_opt_obj(o, section_of(&f->v[i])), f->v[i].path, f->v[i].value);
 	return o;
 }
 
 void field_list_digest(const struct field_list *f, enum change least, struct digest *d)
 {
 	for (size_t i = 0; i < f->n; i++)
-		if (f->v[i].change >= least)
+		if (f->v[i].change >= least && !(f->v[i].own && least == CHANGE_REPLACE))
 			digest_add_field(d, f->v[i].path, f->v[i].value);
 }
 
@@ -121,8 +153,9 @@ static const struct want_field *find_field(const struct field_list *f, const cha
 
 static const char *recorded_value(struct json_object *recorded, const char *path)
 {
-	for (enum change c = CHANGE_NONE; c <= CHANGE_REPLACE; c++) {
-		const char *value = json_opt_str(json_opt_obj(recorded, sections[c]), path, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+		const char *value =
+			json_opt_str(json_opt_obj(recorded, sections[i].name), path, NULL);
 
 		if (value)
 			return value;
@@ -159,13 +192,17 @@ enum change field_list_diff(const struct field_list *want, struct json_object *r
 		if (old && strcmp(old, f->value) == 0)
 			continue;
 		reasons_add(why, f->path, f->at, old, f->value);
+		if (old && strcmp(old, "[]") != 0)
+			why->v[why->n - 1].disturbs = f->disturbs;
 		if (f->change > worst)
 			worst = f->change;
 	}
-	static const enum change classes[] = {CHANGE_UPDATE, CHANGE_REPLACE};
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
-		enum change c = vanished(want, json_opt_obj(recorded, sections[classes[i]]),
-					 classes[i], why);
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+		const struct section *s = &sections[i];
+		enum change c = CHANGE_NONE;
+
+		if (s->change != CHANGE_NONE)
+			c = vanished(want, json_opt_obj(recorded, s->name), s->change, why);
 		if (c > worst)
 			worst = c;
 	}

@@ -5,6 +5,7 @@
 #ifndef FCVM_RESOURCE_FIELD_LIST_H
 #define FCVM_RESOURCE_FIELD_LIST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,9 @@ struct want_field {
 	char *path;
 	char *value;
 	enum change change; /* what a difference means: NONE, UPDATE or REPLACE */
+	bool own;           /* REPLACE of this resource alone: nothing made from it differs */
 	struct place at;
+	const char *disturbs; /* static; what a change in place costs, "its connections drop" */
 };
 
 struct field_list {
@@ -33,6 +36,12 @@ void field_list_free(struct field_list *f);
 /* path is "ENTRY.LEAF". A NULL or empty value is a default and is left out. */
 void field_list_add(struct field_list *f, const char *entry, const char *leaf, enum change change,
 		    struct place at, const char *value);
+/* REPLACE that leaves the key as it is: dependents stay. */
+void field_list_add_own(struct field_list *f, const char *entry, const char *leaf, struct place at,
+			const char *value);
+/* UPDATE that costs something. The value "[]" costs nothing. */
+void field_list_add_disturbing(struct field_list *f, const char *entry, const char *leaf,
+			       struct place at, const char *value, const char *disturbs);
 void field_list_add_u64(struct field_list *f, const char *entry, const char *leaf,
 			enum change change, struct place at, uint64_t value);
 /* "256MiB"; exact, whatever the number. */
@@ -41,15 +50,18 @@ void field_list_add_size(struct field_list *f, const char *entry, const char *le
 /* A list as one value: items as a JSON array. */
 void field_list_add_strv(struct field_list *f, const char *entry, const char *leaf,
 			 enum change change, struct place at, const struct strv *value);
-/* {"replace": {"path": "value"}, "update": {...}, "note": {...}}; the caller puts it. */
+/* {"replace": {"path": "value"}, "own": {...}, "update": {...}, "note": {...}}; the caller puts it.
+ */
 struct json_object *field_list_to_json(const struct field_list *f);
-/* Adds every field whose change is at least `least`. */
+/* Adds every field whose change is at least `least`; with REPLACE those of the key, not own ones.
+ */
 void field_list_digest(const struct field_list *f, enum change least, struct digest *d);
 
 struct reason {
 	char *path;
 	struct place at;
-	char *old, *new; /* NULL: there was, there will be, none */
+	char *old, *new;      /* NULL: there was, there will be, none */
+	const char *disturbs; /* static or NULL: what it costs */
 };
 
 struct reasons {

@@ -17,6 +17,7 @@
 #include "fleet.h"
 #include "host.h"
 #include "json.h"
+#include "net_config.h"
 
 enum resource_kind {
 	RESOURCE_KERNEL,
@@ -71,6 +72,7 @@ struct resource_choice {
 	char uffd_why[160]; /* why not */
 	bool no_nic;        /* the host refuses /dev/net/tun: VMs get no network card */
 	char nic_why[160];
+	enum net_mode auto_network; /* what `network: auto` means here */
 };
 
 /* Passed to every verb. Everything is borrowed for the call. */
@@ -164,6 +166,12 @@ const char *resource_backend(const struct resource_choice *choice, const struct 
 int resource_choose(const struct host *host, const char *wish, const struct fleet *fleet,
 		    struct resource_choice *ret, struct err *err);
 bool resource_uses_auto_network(const struct fleet *fleet);
+
+/* Whether what the nodes with `making` publish is free on this host, or held by VMs of these very
+ * nodes. ERR_HOST names the port, its place in the spec and who has it. seen is as long as nodes.
+ */
+int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
+			 const struct seen *seen, size_t n, const bool *making, struct err *err);
 
 /* Removes whatever still stands in the set's directories once its records are gone, processes
  * included. What could not be removed is named in `left`, one a line; only a failure to look is a

@@ -127,6 +127,7 @@ void apply_rig_spec(struct apply_rig *r, unsigned memory_mib, unsigned count, co
 			  "kernels: { default: { path: ./vmlinux } }\n"
 			  "rootfs: { debian: { path: ./root.sqfs, size: 64MiB } }\n"
 			  "baselines:\n  web:\n    image: \"dir:./image\"\n    memory: %uMiB\n"
+			  "    network: none\n"
 			  "    healthcheck: { tcp: \":80\" }\n"
 			  "fleets:\n  web:\n    from: web\n    count: %u\n%s",
 			  r->name, memory_mib, count, more ? more : "");

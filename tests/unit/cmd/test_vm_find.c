@@ -187,6 +187,32 @@ Test(ps_view, the_table_is_aligned_and_shows_ages)
 	ps_table(rows, 75999, &out);
 	cr_expect_str_eq(
 		buf_str(&out),
-		"NAME        KIND   STATE  HEALTH   PID  IP  MEMORY  ACCEL  READY   AGE\n"
-		"shop.web-0  clone  ready  healthy   42  -    3 MiB  tcg    150ms  1m5s\n");
+		"NAME        KIND   STATE  HEALTH   PID  IP  PORTS  MEMORY  ACCEL  READY   AGE\n"
+		"shop.web-0  clone  ready  healthy   42  -   -       3 MiB  tcg    150ms  1m5s\n");
+}
+
+Test(ps_view, the_table_shows_the_first_ports_and_how_many_more_there_are)
+{
+	auto_json struct json_object *rows = json_object_new_array();
+	auto_buf struct buf out = BUF_INIT(65536);
+	struct json_object *o = json_object_new_object(), *ports = json_object_new_array();
+
+	json_add_str(o, "name", "shop.web-0");
+	json_add_str(o, "ip", "10.200.0.2");
+	for (uint64_t i = 0; i < 5; i++) {
+		struct json_object *p = json_object_new_object();
+
+		json_add_str(p, "host_ip", "127.0.0.1");
+		json_add_u64(p, "host_port", 8080 + i);
+		json_add_u64(p, "guest_port", 80);
+		json_add_str(p, "proto", i ? "udp" : "tcp");
+		json_object_array_add(ports, p);
+	}
+	json_add(o, "ports", ports);
+	json_object_array_add(rows, o);
+	ps_table(rows, 0, &out);
+	cr_expect_not_null(strstr(buf_str(&out),
+				  "10.200.0.2  127.0.0.1:8080->80/tcp, 127.0.0.1:8081->80/udp, "
+				  "127.0.0.1:8082->80/udp, 2 more  "),
+			   "%s", buf_str(&out));
 }

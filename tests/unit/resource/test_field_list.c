@@ -116,3 +116,62 @@ Test(field_list, sizes_are_exact)
 		cr_expect_str_eq(f.v[0].value, cases[i].text);
 	}
 }
+
+static void fill_network(struct field_list *f, const char *mode, const char *ports)
+{
+	field_list_add_own(f, "fleets.web", "network", here, mode);
+	field_list_add_disturbing(f, "fleets.web", "ports", here, ports, "its connections drop");
+}
+
+static void hex_of(const struct field_list *f, enum change least, char ret[DIGEST_HEX_SIZE])
+{
+	auto_digest struct digest *d = digest_new();
+
+	field_list_digest(f, least, d);
+	digest_hex(d, ret);
+}
+
+Test(field_list, what_is_ones_own_replaces_and_leaves_the_key)
+{
+	auto_field_list struct field_list was = {0}, now = {0}, gone = {0};
+	auto_reasons struct reasons why = {0};
+	char a[DIGEST_HEX_SIZE], b[DIGEST_HEX_SIZE];
+
+	fill_network(&was, "bridged", "[]");
+	fill_network(&now, "rootless", "[]");
+	auto_json struct json_object *recorded = field_list_to_json(&was);
+	cr_expect_eq(field_list_diff(&was, recorded, &why), CHANGE_NONE);
+	cr_expect_eq(field_list_diff(&now, recorded, &why), CHANGE_REPLACE);
+	cr_expect_eq(field_list_diff(&gone, recorded, &why), CHANGE_REPLACE);
+	hex_of(&was, CHANGE_REPLACE, a);
+	hex_of(&now, CHANGE_REPLACE, b);
+	cr_expect_str_eq(a, b);
+	hex_of(&was, CHANGE_UPDATE, a);
+	hex_of(&now, CHANGE_UPDATE, b);
+	cr_expect_str_neq(a, b);
+}
+
+Test(field_list, a_change_that_disturbs_says_so_unless_there_was_nothing)
+{
+	static const struct {
+		const char *old, *new;
+		bool disturbs;
+	} cases[] = {
+		{"[\"80\"]", "[\"81\"]", true},
+		{"[\"80\"]", "[]", true},
+		{"[]", "[\"80\"]", false},
+		{NULL, "[\"80\"]", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_field_list struct field_list was = {0}, now = {0};
+		auto_reasons struct reasons why = {0};
+
+		fill_network(&was, "bridged", cases[i].old);
+		fill_network(&now, "bridged", cases[i].new);
+		auto_json struct json_object *recorded = field_list_to_json(&was);
+		cr_expect_eq(field_list_diff(&now, recorded, &why), CHANGE_UPDATE);
+		cr_assert_eq(why.n, 1);
+		cr_expect_eq(why.v[0].disturbs != NULL, cases[i].disturbs, "case %zu", i);
+	}
+}

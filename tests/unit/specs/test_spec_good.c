@@ -65,7 +65,10 @@ Test(spec_good, the_minimal_spec_has_all_defaults)
 	cr_expect_eq(b->memory_at.line, 6);
 	cr_expect_eq(b->memory_at.col, 13);
 	cr_expect_str_eq(b->engine, "auto");
-	cr_expect_str_eq(b->network, "auto");
+	cr_expect_str_eq(b->network_ref, "auto");
+	cr_expect_str_eq(b->network->mode, "auto");
+	cr_expect_str_eq(b->network->egress_default, "allow");
+	cr_expect_eq(b->network->at.line, 0, "built in");
 	cr_expect_eq(b->ready_timeout_ms, 120000);
 	cr_expect_not(b->keep_running);
 	cr_expect_str_eq(b->container.name, "main");
@@ -102,6 +105,7 @@ Test(spec_good, the_minimal_spec_uses_what_is_built_in)
 	cr_expect_eq(f->snapshots[0].from, &f->baselines[0]);
 	cr_assert_eq(f->n_fleets, 1);
 	cr_expect_eq(f->fleets[0].from, &f->snapshots[0]);
+	cr_expect_eq(f->fleets[0].network, f->baselines[0].network, "the baseline's");
 	cr_expect_eq(f->fleets[0].count, 10);
 	cr_expect_str_eq(f->fleets[0].name_template, "web-{{index}}");
 	cr_expect_str_eq(f->fleets[0].restart, "no");
@@ -134,7 +138,7 @@ Test(spec_good, everything_main_reaches_the_struct)
 	cr_expect_str_eq(b->container.workdir, "/srv");
 	cr_expect_str_eq(b->container.health.exec.v[0], "check");
 	cr_expect_str_eq(b->engine, "qemu");
-	cr_expect_str_eq(b->network, "none");
+	cr_expect_str_eq(b->network->mode, "none");
 	cr_expect(b->keep_running);
 	cr_expect_eq(s->when, WHEN_STARTED);
 	cr_expect_eq(s->settle_ms, 500);
@@ -150,6 +154,15 @@ Test(spec_good, everything_main_reaches_the_struct)
 	cr_expect_str_eq(one->health.tcp, ":81");
 	cr_expect_str_eq(one->metadata_keys.v[0], "shard");
 	cr_expect_str_eq(one->metadata_values.v[0], "{{index}}/4");
+	cr_assert_eq(f->n_networks, 2, "one written, one built in");
+	cr_expect_eq(one->network, &f->networks[0]);
+	cr_expect_str_eq(one->network->mode, "bridged");
+	cr_expect_str_eq(one->network->egress_default, "deny");
+	cr_expect_str_eq(one->network->egress_allow.v[1], "10.0.0.0/8");
+	cr_expect_str_eq(one->network->dns.v[0], "1.1.1.1");
+	cr_expect_gt(one->network->egress_allow_at.line, 0);
+	cr_assert_eq(one->n_ports, 3);
+	cr_expect_str_eq(one->ports[1].text, "0.0.0.0:{{9000+index}}:53/udp");
 	cr_expect_eq(f->n_refusals, 0);
 }
 

@@ -1,0 +1,127 @@
+#include "choose_net.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "netns.h"
+#include "proc.h"
+#include "userns.h"
+#include "vm_net.h"
+
+/* Who names a network, for messages. */
+struct user {
+	const struct fleet *fleet;
+	const char *section, *name;
+	const struct network_spec *network;
+	struct place at;
+};
+
+/* What a mode lacks here, and the way out. */
+struct lack {
+	char why[200];
+	const char *hint;
+};
+
+static bool lacks_userns(struct lack *ret)
+{
+	ret->hint = "sysctl user.max_user_namespaces, or say network: none";
+	return !userns_permitted(ret->why, sizeof(ret->why));
+}
+
+static bool has_slirp(const struct host *host)
+{
+	auto_free char *path = proc_find("slirp4netns", host->getenv("PATH"));
+
+	return path != NULL;
+}
+
+static bool is_possible(const struct host *host, enum net_mode mode, struct lack *ret)
+{
+	*ret = (struct lack){0};
+	if (mode == NET_NONE)
+		return true;
+	if (!netns_tap_permitted(ret->why, sizeof(ret->why)))
+		ret->hint = "give this user access to /dev/net/tun, or say network: none";
+	else if (mode == NET_BRIDGED && !host->is_root)
+		*ret = (struct lack){"it needs root", "network: rootless works without"};
+	else if (mode == NET_ROOTLESS && !has_slirp(host))
+		*ret = (struct lack){"slirp4netns is not installed",
+				     "apt install slirp4netns, or say network: none"};
+	else if (mode == NET_ROOTLESS && lacks_userns(ret))
+		return false;
+	return ret->why[0] == '\0';
+}
+
+static int refuse(const struct user *u, enum net_mode mode, const struct lack *lack,
+		  struct err *err)
+{
+	const struct place *said = &u->network->mode_at;
+	auto_free char *place = vm_net_place(u->fleet, said->line ? *said : u->at);
+
+	(void)err_set(err, ERR_HOST, -EPERM, "%s%s.%s.network: %s is not possible here: %s", place,
+		      u->section, u->name, net_mode_name(mode), lack->why);
+	return err_hint(err, "%s", lack->hint);
+}
+
+static int check_user(const struct host *host, const struct user *u,
+		      const struct resource_choice *choice, struct err *err)
+{
+	enum net_mode mode = vm_net_mode(choice, u->network);
+	struct lack lack;
+
+	return is_possible(host, mode, &lack) ? 0 : refuse(u, mode, &lack, err);
+}
+
+/* The spec refuses ports on networks that say none themselves; not those of a command line. */
+static int check_ports(const struct user *u, size_t n_ports, struct place at,
+		       const struct resource_choice *choice, struct err *err)
+{
+	bool is_auto = strcmp(u->network->mode, "auto") == 0;
+	auto_free char *place = vm_net_place(u->fleet, at);
+
+	if (n_ports == 0 || vm_net_mode(choice, u->network) != NET_NONE)
+		return 0;
+	if (!is_auto)
+		return err_set(err, ERR_SPEC, -EINVAL,
+			       "%s%s.%s.ports: network none publishes nothing", place, u->section,
+			       u->name);
+	return err_set(err, ERR_HOST, -EPERM,
+		       "%s%s.%s.ports: network auto means none here, which publishes nothing: %s",
+		       place, u->section, u->name, choice->nic_why);
+}
+
+static int check_fleet(const struct host *host, const struct fleet *fleet,
+		       const struct resource_choice *choice, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < fleet->n_baselines; i++) {
+		const struct baseline_spec *b = &fleet->baselines[i];
+		const struct user u = {fleet, "baselines", b->name, b->network, b->network_at};
+
+		r = check_user(host, &u, choice, err);
+		if (r >= 0)
+			r = check_ports(&u, b->n_ports, (struct place){0}, choice, err);
+	}
+	for (size_t i = 0; r >= 0 && i < fleet->n_fleets; i++) {
+		const struct fleet_spec *f = &fleet->fleets[i];
+		const struct user u = {fleet, "fleets", f->name, f->network, f->network_at};
+
+		r = check_user(host, &u, choice, err);
+		if (r >= 0)
+			r = check_ports(&u, f->n_ports, f->ports_at, choice, err);
+	}
+	return r;
+}
+
+int choose_network(const struct host *host, const struct fleet *fleet,
+		   struct resource_choice *choice, struct err *err)
+{
+	/* Without a tap there is no NIC, whatever the mode (decisions 26). */
+	choice->no_nic = !netns_tap_permitted(choice->nic_why, sizeof(choice->nic_why));
+	choice->auto_network = choice->no_nic  ? NET_NONE
+			       : host->is_root ? NET_BRIDGED
+					       : NET_ROOTLESS;
+	return fleet ? check_fleet(host, fleet, choice, err) : 0;
+}

@@ -1,0 +1,132 @@
+/* publish.c - whether the ports that are about to be published are free. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "map.h"
+#include "net.h"
+#include "record.h"
+#include "vm_net.h"
+#include "xalloc.h"
+
+static void remember_list(const char *text, struct map *ours)
+{
+	auto_json struct json_object *arr = NULL;
+	auto_strv struct strv list = {0};
+	char name[PORT_TEXT_SIZE];
+	struct port p;
+
+	if (json_parse(text, strlen(text), &arr, NULL) < 0 || json_to_strv(arr, &list, NULL) < 0)
+		return;
+	for (size_t i = 0; i < list.n; i++)
+		if (port_parse(list.v[i], &p, NULL) >= 0)
+			(void)map_add(ours, port_name(&p, name), ours);
+}
+
+/* Every port the record of a VM says it has. */
+static void remember_recorded(struct json_object *record, struct map *ours)
+{
+	static const char leaf[] = ".ports";
+	struct json_object *update = json_opt_obj(json_opt_obj(record, "spec"), "update");
+
+	if (!update)
+		return;
+	json_object_object_foreach(update, path, value)
+	{
+		size_t len = strlen(path);
+
+		if (len > strlen(leaf) && strcmp(path + len - strlen(leaf), leaf) == 0 &&
+		    json_object_is_type(value, json_type_string))
+			remember_list(json_object_get_string(value), ours);
+	}
+}
+
+static bool lives(const struct host *host, struct json_object *record)
+{
+	struct proc_id id;
+
+	return record && record_get_proc(record, "supervisor", &id) &&
+	       proc_id_alive(&id, host->boot_id);
+}
+
+/* At the port's place in the spec; `how` says what is the matter, and the way out. */
+static int refuse(const struct resource_ctx *ctx, const struct vm_net_port *want,
+		  const struct err *how, struct err *err)
+{
+	auto_free char *place = vm_net_place(ctx->fleet, want->at);
+
+	(void)err_set(err, ERR_HOST, how->code, "%s%s: %s", place, want->path, how->msg);
+	return err_hint(err, "%s", how->hint);
+}
+
+static int refuse_taken(const struct resource_ctx *ctx, const struct vm_net_port *want,
+			const struct net_holder *by, struct err *err)
+{
+	auto_free char *holder = by->pid ? xasprintf("pid %d (%s)", (int)by->pid, by->name)
+					 : xstrdup("a process of another user");
+	char name[PORT_TEXT_SIZE];
+	struct err how = {0};
+
+	(void)err_set(&how, ERR_HOST, -EADDRINUSE, "port %s is taken by %s",
+		      port_name(&want->port, name), holder);
+	(void)err_hint(&how, "choose another host port, or end what holds it");
+	return refuse(ctx, want, &how, err);
+}
+
+static int admit(const struct resource_ctx *ctx, const struct vm_net_port *want,
+		 const struct map *ours, struct err *err)
+{
+	const struct port *p = &want->port;
+	struct net_port port = {
+		.host_port = p->host_port, .guest_port = p->guest_port, .udp = p->udp};
+	char name[PORT_TEXT_SIZE];
+	struct net_holder by;
+	struct err how = {0};
+
+	/* The VM's own address is given to it when it is made. */
+	if (!*p->host_ip || map_has(ours, port_name(p, name)))
+		return 0;
+	memcpy(port.host_ip, p->host_ip, sizeof(port.host_ip));
+	int r = net_port_holder(&port, &by, &how);
+	if (r == 0)
+		return 0;
+	return r < 0 ? refuse(ctx, want, &how, err) : refuse_taken(ctx, want, &by, err);
+}
+
+static int admit_node(const struct resource_ctx *ctx, const struct node *node,
+		      const struct map *ours, struct err *err)
+{
+	size_t n = vm_net_count(node);
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		struct vm_net_port want = {0};
+
+		r = vm_net_port(node, i, &want, err);
+		if (r >= 0)
+			r = admit(ctx, &want, ours, err);
+		free(want.path);
+	}
+	return r;
+}
+
+static bool is_vm(const struct node *n)
+{
+	return n->kind == RESOURCE_CLONE || n->kind == RESOURCE_BASELINE;
+}
+
+int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
+			 const struct seen *seen, size_t n, const bool *making, struct err *err)
+{
+	auto_map struct map ours = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (is_vm(&nodes[i]) && lives(ctx->host, seen[i].record))
+			remember_recorded(seen[i].record, &ours);
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		if (making[i] && is_vm(&nodes[i]) && nodes[i].spec)
+			r = admit_node(ctx, &nodes[i], &ours, err);
+	return r;
+}

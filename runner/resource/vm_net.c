@@ -1,0 +1,190 @@
+#include "vm_net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "xalloc.h"
+
+/* What a node wants of the network; borrows from the spec. */
+struct wish {
+	const struct network_spec *network;
+	char *entry; /* "fleets.web": where ports and network are said; the caller's */
+	struct place network_at, ports_at;
+	const struct port_spec *ports;
+	size_t n_ports;
+	const char *fleet, *name; /* of the clone: for templates */
+	uint32_t index;
+};
+
+static struct wish wish_of_baseline(const struct baseline_spec *b)
+{
+	return (struct wish){
+		.network = b->network,
+		.entry = xasprintf("baselines.%s", b->name),
+		.network_at = b->network_at,
+		.ports = b->ports,
+		.n_ports = b->n_ports,
+		.fleet = "",
+		.name = b->name,
+	};
+}
+
+static struct wish wish_of(const struct node *node)
+{
+	const struct fleet_spec *f = node->spec;
+
+	if (node->kind == RESOURCE_BASELINE)
+		return wish_of_baseline(node->spec);
+	/* What is inherited is said at the baseline. */
+	bool own = f->network_ref || !f->from->from;
+	return (struct wish){
+		.network = f->network,
+		.entry = xasprintf("fleets.%s", f->name),
+		.network_at = own ? f->network_at : f->from->from->network_at,
+		.ports_at = f->ports_at,
+		.ports = f->ports,
+		.n_ports = f->n_ports,
+		.fleet = f->name,
+		.name = node->name,
+		.index = node->index,
+	};
+}
+
+static int port_of(const struct wish *w, size_t i, struct port *ret, struct err *err)
+{
+	return fleet_port(&w->ports[i], w->fleet, w->index, w->name, ret, err);
+}
+
+enum net_mode vm_net_mode(const struct resource_choice *choice, const struct network_spec *n)
+{
+	enum net_mode mode = NET_NONE;
+
+	if (strcmp(n->mode, "auto") == 0)
+		return choice->auto_network;
+	(void)net_mode_parse(n->mode, &mode, NULL); /* the spec has checked it */
+	return mode;
+}
+
+static int add_ports(const struct wish *w, struct net_config *c, struct err *err)
+{
+	c->ports = xcalloc(w->n_ports + 1, sizeof(*c->ports));
+	for (; c->n_ports < w->n_ports; c->n_ports++) {
+		struct net_port *to = &c->ports[c->n_ports];
+		struct port p;
+		int r = port_of(w, c->n_ports, &p, err);
+
+		if (r < 0)
+			return r;
+		*to = (struct net_port){
+			.host_port = p.host_port, .guest_port = p.guest_port, .udp = p.udp};
+		memcpy(to->host_ip, p.host_ip, sizeof(to->host_ip));
+	}
+	return 0;
+}
+
+static int add_allow(const struct network_spec *n, struct net_config *c, struct err *err)
+{
+	c->allow = xcalloc(n->egress_allow.n + 1, sizeof(*c->allow));
+	for (; c->n_allow < n->egress_allow.n; c->n_allow++) {
+		int r = net_allow_parse(n->egress_allow.v[c->n_allow], &c->allow[c->n_allow], err);
+
+		if (r < 0)
+			return err_wrap(err, "networks.%s.egress.allow", n->name);
+	}
+	return 0;
+}
+
+int vm_net_config(const struct resource_choice *choice, const struct node *node,
+		  struct net_config *ret, struct err *err)
+{
+	struct wish w = wish_of(node);
+	auto_net_config struct net_config c = {.mode = vm_net_mode(choice, w.network)};
+	int r = 0;
+
+	free(w.entry);
+	if (c.mode != NET_NONE) {
+		c.egress_deny = strcmp(w.network->egress_default, "deny") == 0;
+		strv_add_all(&c.dns, &w.network->dns);
+		r = add_ports(&w, &c, err);
+		if (r >= 0)
+			r = add_allow(w.network, &c, err);
+	}
+	if (r < 0)
+		return r;
+	*ret = c;
+	c = (struct net_config){0};
+	return 0;
+}
+
+static void describe_ports(const struct wish *w, struct field_list *ret)
+{
+	auto_strv struct strv texts = {0};
+	auto_json struct json_object *arr = NULL;
+
+	for (size_t i = 0; i < w->n_ports; i++) {
+		char text[PORT_TEXT_SIZE];
+		struct port p;
+
+		if (port_of(w, i, &p, NULL) >= 0)
+			strv_add(&texts, port_text(&p, text));
+	}
+	arr = json_strv(&texts);
+	auto_free char *line = json_line(arr);
+	field_list_add_disturbing(ret, w->entry, "ports", w->ports_at, line,
+				  "its connections drop");
+}
+
+static void describe_egress(const struct network_spec *n, struct field_list *ret)
+{
+	auto_free char *entry = xasprintf("networks.%s", n->name);
+
+	if (strcmp(n->egress_default, "deny") == 0) {
+		field_list_add(ret, entry, "egress.default", CHANGE_UPDATE, n->egress_default_at,
+			       n->egress_default);
+		field_list_add_strv(ret, entry, "egress.allow", CHANGE_UPDATE, n->egress_allow_at,
+				    &n->egress_allow);
+	}
+	field_list_add_strv(ret, entry, "dns", CHANGE_UPDATE, n->dns_at, &n->dns);
+}
+
+void vm_net_describe(const struct resource_choice *choice, const struct node *node,
+		     struct field_list *ret)
+{
+	struct wish w = wish_of(node);
+	enum net_mode mode = vm_net_mode(choice, w.network);
+	struct place at = w.network->mode_at.line ? w.network->mode_at : w.network_at;
+
+	field_list_add_own(ret, w.entry, "network", at, net_mode_name(mode));
+	if (mode != NET_NONE) {
+		describe_ports(&w, ret);
+		describe_egress(w.network, ret);
+	}
+	free(w.entry);
+}
+
+char *vm_net_place(const struct fleet *fleet, struct place at)
+{
+	return at.line ? xasprintf("%s:%u:%u: ", fleet->path, at.line, at.col) : xstrdup("");
+}
+
+size_t vm_net_count(const struct node *node)
+{
+	const struct baseline_spec *b = node->spec;
+	const struct fleet_spec *f = node->spec;
+
+	return node->kind == RESOURCE_BASELINE ? b->n_ports : f->n_ports;
+}
+
+int vm_net_port(const struct node *node, size_t i, struct vm_net_port *ret, struct err *err)
+{
+	struct wish w = wish_of(node);
+	auto_free char *entry = w.entry;
+	int r = port_of(&w, i, &ret->port, err);
+
+	if (r < 0)
+		return r;
+	ret->at = w.ports[i].at;
+	ret->path = xasprintf("%s.ports[%zu]", entry, i);
+	return 0;
+}

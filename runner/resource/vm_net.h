@@ -1,0 +1,32 @@
+/* vm_net.h - a VM's network: what the spec says in the words of the supervisor (net_config.h), and
+ * as fields of a plan. Pure. */
+#ifndef FCVM_RESOURCE_VM_NET_H
+#define FCVM_RESOURCE_VM_NET_H
+
+#include "field_list.h"
+#include "fleet.h"
+#include "net_config.h"
+#include "resource.h"
+
+/* Nodes here are baselines and clones with a spec. `auto` is what this host can do best. */
+enum net_mode vm_net_mode(const struct resource_choice *choice, const struct network_spec *n);
+/* The caller frees with net_config_free(). */
+int vm_net_config(const struct resource_choice *choice, const struct node *node,
+		  struct net_config *ret, struct err *err);
+/* The mode replaces the VM but nothing made from it; ports, egress and resolvers change in place.
+ */
+void vm_net_describe(const struct resource_choice *choice, const struct node *node,
+		     struct field_list *ret);
+
+/* Port i of the node, and where it is said: "fleets.web.ports[0]"; the caller frees. */
+struct vm_net_port {
+	struct port port;
+	struct place at;
+	char *path;
+};
+/* "FILE:L:C: ", or "" for what no file says; the caller frees. */
+char *vm_net_place(const struct fleet *fleet, struct place at);
+size_t vm_net_count(const struct node *node);
+int vm_net_port(const struct node *node, size_t i, struct vm_net_port *ret, struct err *err);
+
+#endif

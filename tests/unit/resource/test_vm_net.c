@@ -1,0 +1,91 @@
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "net_rig.h"
+#include "vm_net.h"
+
+#define APP                                                                           \
+	"networks:\n  app:\n    mode: rootless\n    egress: { default: deny, allow: " \
+	"[\"api.example.com:443/tcp\", 10.1.2.3/8] }\n    dns: [9.9.9.9]\n"
+
+static char *described(const struct net_rig *r, const struct node *node)
+{
+	auto_field_list struct field_list f = {0};
+
+	vm_net_describe(&r->choice, node, &f);
+	auto_json struct json_object *o = field_list_to_json(&f);
+	return json_line(o);
+}
+
+Test(vm_net, each_clone_gets_its_own_ports_and_the_policy_of_its_network)
+{
+	auto_net_rig struct net_rig r;
+	auto_net_config struct net_config c = {0};
+	struct err err = {0};
+
+	net_rig_make(&r, APP, "    network: app\n    ports: [\"{{8080 + index}}:80\", 53/udp]\n");
+	cr_assert_eq(vm_net_config(&r.choice, &r.clone, &c, &err), 0, "%s", err.msg);
+	cr_expect_eq(c.mode, NET_ROOTLESS);
+	cr_assert_eq(c.n_ports, 2);
+	cr_expect_str_eq(c.ports[0].host_ip, "127.0.0.1");
+	cr_expect_eq(c.ports[0].host_port, 8081);
+	cr_expect_eq(c.ports[0].guest_port, 80);
+	cr_expect_str_eq(c.ports[1].host_ip, "");
+	cr_expect(c.ports[1].udp);
+	cr_expect(c.egress_deny);
+	cr_assert_eq(c.n_allow, 2);
+	cr_expect_str_eq(c.allow[0].name, "api.example.com");
+	cr_expect_eq(c.allow[0].port, 443);
+	cr_expect_eq(c.allow[1].addr, 10u << 24);
+	cr_expect_str_eq(c.dns.v[0], "9.9.9.9");
+}
+
+Test(vm_net, none_has_nothing_and_auto_is_what_the_host_can)
+{
+	auto_net_rig struct net_rig r;
+	auto_net_config struct net_config c = {0}, none = {0};
+
+	net_rig_make(&r, "", "    network: auto\n    ports: [80]\n");
+	cr_assert_eq(vm_net_config(&r.choice, &r.clone, &c, NULL), 0);
+	cr_expect_eq(c.mode, NET_BRIDGED);
+	cr_expect_not(c.egress_deny);
+	cr_assert_eq(vm_net_config(&r.choice, &r.baseline, &none, NULL), 0);
+	cr_expect_eq(none.mode, NET_NONE);
+	r.choice.auto_network = NET_ROOTLESS;
+	cr_expect_eq(vm_net_mode(&r.choice, r.fleet->fleets[0].network), NET_ROOTLESS);
+}
+
+Test(vm_net, fields_say_what_replaces_and_what_changes_in_place)
+{
+	auto_net_rig struct net_rig r;
+
+	net_rig_make(&r, APP, "    network: app\n    ports: [\"{{8080 + index}}:80\"]\n");
+	auto_free char *clone = described(&r, &r.clone), *baseline = described(&r, &r.baseline);
+
+	cr_expect_str_eq(clone,
+			 "{\"note\":{},\"update\":{\"fleets.web.ports\":"
+			 "\"[\\\"127.0.0.1:8081:80\\\"]\",\"networks.app.egress.default\":\"deny\","
+			 "\"networks.app.egress.allow\":\"[\\\"api.example.com:443/tcp\\\","
+			 "\\\"10.1.2.3/8\\\"]\",\"networks.app.dns\":\"[\\\"9.9.9.9\\\"]\"},"
+			 "\"own\":{\"fleets.web.network\":\"rootless\"},\"replace\":{}}");
+	cr_expect_str_eq(baseline, "{\"note\":{},\"update\":{},\"own\":{\"baselines.web.network\":"
+				   "\"none\"},\"replace\":{}}");
+}
+
+Test(vm_net, a_port_knows_its_place)
+{
+	auto_net_rig struct net_rig r;
+	struct vm_net_port p = {0};
+
+	net_rig_make(&r, "", "    network: bridged\n    ports: [80, \"{{90 + index}}:80\"]\n");
+	cr_expect_eq(vm_net_count(&r.clone), 2);
+	cr_expect_eq(vm_net_count(&r.baseline), 0);
+	cr_assert_eq(vm_net_port(&r.clone, 1, &p, NULL), 0);
+	auto_free char *place = vm_net_place(r.fleet, p.at);
+	cr_expect_str_eq(p.path, "fleets.web.ports[1]");
+	cr_expect_str_eq(place, "/dir/t.yaml:13:17: ");
+	cr_expect_eq(p.port.host_port, 91);
+	free(p.path);
+}
