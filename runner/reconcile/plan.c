@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "claims.h"
 #include "cleanup.h"
 #include "xalloc.h"
 
@@ -270,6 +271,21 @@ static void edges_of_node(struct build *b, struct edges *edges, size_t node)
 	add_edge(b, edges, b->main_step[node], b->prune_step[node]);
 }
 
+/* A port is given up before another VM takes it. */
+static void edges_of_claims(struct build *b, struct edges *edges)
+{
+	auto_claims struct claims claims = {0};
+
+	claims_find(b->ctx, b->g, b->seen, b->main_step, b->destroy_step, &claims);
+	for (size_t i = 0; i < claims.n; i++) {
+		size_t holder = claims.v[i].holder;
+		size_t goes = b->destroy_step[holder];
+
+		add_edge(b, edges, goes ? goes : b->main_step[holder],
+			 b->main_step[claims.v[i].user]);
+	}
+}
+
 static void lay_out(struct plan *p, const struct edges *edges)
 {
 	size_t at = 0;
@@ -298,6 +314,7 @@ static void add_edges(struct build *b)
 
 	for (size_t i = 0; i < b->g->n; i++)
 		edges_of_node(b, &edges, i);
+	edges_of_claims(b, &edges);
 	lay_out(b->plan, &edges);
 	free(edges.v);
 }

@@ -1,8 +1,8 @@
 /* plan.h - from differences to steps: what is done, in which order, and what caused it.
  *
- * Pure and linear: steps are in an order that may be run one by one; edges say which may overlap.
- * Creates come first, each after what it needs; then what is taken away, users before what they
- * stand on; then what replaces left beside the new. */
+ * Pure and linear: edges say which steps wait for which. They are listed for people: creates come
+ * first, each after what it needs; then what is taken away, users before what they stand on; then
+ * what replaces left beside the new. Only who takes over a port waits for a step listed later. */
 #ifndef FCVM_RECONCILE_PLAN_H
 #define FCVM_RECONCILE_PLAN_H
 

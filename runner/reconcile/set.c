@@ -71,6 +71,9 @@ static int lock(const struct set_open *how, struct set *s, struct err *err)
 
 		if (r >= 0)
 			r = try_lock(how, path, &fd, err);
+		/* Removed in between: a new set is made. */
+		if (r == -ENOENT && how->create)
+			continue;
 		if (r < 0)
 			return r;
 		if (is_current(fd, path)) {

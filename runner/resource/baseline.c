@@ -249,6 +249,7 @@ const struct resource_ops resource_baseline = {
 	.describe = baseline_describe,
 	.observe = baseline_observe,
 	.diff = resource_diff_fields,
+	.claims = vm_net_claims,
 	.deadline_ms = baseline_deadline_ms,
 	.create = baseline_create,
 	.update = baseline_update,

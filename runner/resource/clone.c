@@ -206,6 +206,7 @@ const struct resource_ops resource_clone = {
 	.describe = clone_describe,
 	.observe = clone_observe,
 	.diff = resource_diff_fields,
+	.claims = vm_net_claims,
 	.deadline_ms = clone_deadline_ms,
 	.create = clone_create,
 	.update = clone_update,

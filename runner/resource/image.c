@@ -80,6 +80,7 @@ const struct resource_ops resource_image = {
 	.describe = image_describe,
 	.observe = image_observe,
 	.diff = asset_diff,
+	.claims = resource_claims_nothing,
 	.deadline_ms = asset_deadline_ms,
 	.create = image_create,
 	.update = resource_update_record,

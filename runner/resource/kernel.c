@@ -88,6 +88,7 @@ const struct resource_ops resource_kernel = {
 	.describe = kernel_describe,
 	.observe = kernel_observe,
 	.diff = asset_diff,
+	.claims = resource_claims_nothing,
 	.deadline_ms = asset_deadline_ms,
 	.create = kernel_create,
 	.update = resource_update_record,

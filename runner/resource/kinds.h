@@ -22,6 +22,9 @@ bool resource_always(const struct node *node);    /* on_demand: no */
 bool resource_on_demand(const struct node *node); /* on_demand: yes */
 enum change resource_diff_fields(const struct node *node, const struct field_list *want,
 				 const struct seen *seen, struct reasons *why);
+void resource_claims_nothing(const struct resource_ctx *ctx, const struct node *node,
+			     struct json_object *record, struct strv *ret_wants,
+			     struct strv *ret_holds);
 /* Writes the wanted fields into the record; nothing that runs has to be told. */
 int resource_update_record(const struct resource_ctx *ctx, const struct need_list *needs,
 			   const struct node *node, const struct seen *seen,

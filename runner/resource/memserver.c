@@ -216,6 +216,7 @@ const struct resource_ops resource_memserver = {
 	.describe = server_describe,
 	.observe = server_observe,
 	.diff = resource_diff_fields,
+	.claims = resource_claims_nothing,
 	.deadline_ms = server_deadline_ms,
 	.create = server_create,
 	.update = resource_update_record,

@@ -10,38 +10,6 @@
 #include "vm_net.h"
 #include "xalloc.h"
 
-static void remember_list(const char *text, struct map *ours)
-{
-	auto_json struct json_object *arr = NULL;
-	auto_strv struct strv list = {0};
-	char name[PORT_TEXT_SIZE];
-	struct port p;
-
-	if (json_parse(text, strlen(text), &arr, NULL) < 0 || json_to_strv(arr, &list, NULL) < 0)
-		return;
-	for (size_t i = 0; i < list.n; i++)
-		if (port_parse(list.v[i], &p, NULL) >= 0)
-			(void)map_add(ours, port_name(&p, name), ours);
-}
-
-/* Every port the record of a VM says it has. */
-static void remember_recorded(struct json_object *record, struct map *ours)
-{
-	static const char leaf[] = ".ports";
-	struct json_object *update = json_opt_obj(json_opt_obj(record, "spec"), "update");
-
-	if (!update)
-		return;
-	json_object_object_foreach(update, path, value)
-	{
-		size_t len = strlen(path);
-
-		if (len > strlen(leaf) && strcmp(path + len - strlen(leaf), leaf) == 0 &&
-		    json_object_is_type(value, json_type_string))
-			remember_list(json_object_get_string(value), ours);
-	}
-}
-
 static bool lives(const struct host *host, struct json_object *record)
 {
 	struct proc_id id;
@@ -111,6 +79,16 @@ static int admit_node(const struct resource_ctx *ctx, const struct node *node,
 	return r;
 }
 
+static void remember(const struct resource_ctx *ctx, const struct node *node,
+		     struct json_object *record, struct map *ours)
+{
+	auto_strv struct strv holds = {0};
+
+	vm_net_claims(ctx, node, record, NULL, &holds);
+	for (size_t i = 0; i < holds.n; i++)
+		(void)map_add(ours, holds.v[i], ours);
+}
+
 static bool is_vm(const struct node *n)
 {
 	return n->kind == RESOURCE_CLONE || n->kind == RESOURCE_BASELINE;
@@ -124,7 +102,7 @@ int resource_admit_ports(const struct resource_ctx *ctx, const struct node *node
 
 	for (size_t i = 0; i < n; i++)
 		if (is_vm(&nodes[i]) && lives(ctx->host, seen[i].record))
-			remember_recorded(seen[i].record, &ours);
+			remember(ctx, &nodes[i], seen[i].record, &ours);
 	for (size_t i = 0; r >= 0 && i < n; i++)
 		if (making[i] && is_vm(&nodes[i]) && nodes[i].spec)
 			r = admit_node(ctx, &nodes[i], &ours, err);

@@ -121,6 +121,13 @@ enum change resource_diff_fields(const struct node *node, const struct field_lis
 	return c;
 }
 
+void resource_claims_nothing(const struct resource_ctx *ctx, const struct node *node,
+			     struct json_object *record, struct strv *ret_wants,
+			     struct strv *ret_holds)
+{
+	(void)ctx, (void)node, (void)record, (void)ret_wants, (void)ret_holds;
+}
+
 int resource_update_record(const struct resource_ctx *ctx, const struct need_list *needs,
 			   const struct node *node, const struct seen *seen,
 			   struct json_object **ret, struct err *err)

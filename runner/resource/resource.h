@@ -124,6 +124,10 @@ struct resource_ops {
 	/* Of what exists: record and observation against the wanted fields; pure. */
 	enum change (*diff)(const struct node *node, const struct field_list *want,
 			    const struct seen *seen, struct reasons *why);
+	/* What of the host only one can have (published ports): what is wanted, and what the record
+	 * says it has; names of any form; pure. */
+	void (*claims)(const struct resource_ctx *ctx, const struct node *node,
+		       struct json_object *record, struct strv *ret_wants, struct strv *ret_holds);
 	uint64_t (*deadline_ms)(const struct node *node); /* how long a step may take */
 	int (*create)(const struct resource_ctx *ctx, const struct need_list *needs,
 		      const struct node *node, const struct seen *seen, struct json_object **ret,

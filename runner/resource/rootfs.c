@@ -90,6 +90,7 @@ const struct resource_ops resource_rootfs = {
 	.describe = rootfs_describe,
 	.observe = rootfs_observe,
 	.diff = asset_diff,
+	.claims = resource_claims_nothing,
 	.deadline_ms = asset_deadline_ms,
 	.create = rootfs_create,
 	.update = resource_update_record,

@@ -421,6 +421,7 @@ const struct resource_ops resource_snapshot = {
 	.describe = snapshot_describe,
 	.observe = snapshot_observe,
 	.diff = snapshot_diff,
+	.claims = resource_claims_nothing,
 	.deadline_ms = snapshot_deadline_ms,
 	.create = snapshot_create,
 	.update = resource_update_record,

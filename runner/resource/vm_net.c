@@ -188,3 +188,58 @@ int vm_net_port(const struct node *node, size_t i, struct vm_net_port *ret, stru
 	ret->path = xasprintf("%s.ports[%zu]", entry, i);
 	return 0;
 }
+
+/* The VM's own address is nobody else's. */
+static void add_claim(const struct port *p, struct strv *ret)
+{
+	char name[PORT_TEXT_SIZE];
+
+	if (*p->host_ip)
+		strv_add(ret, port_name(p, name));
+}
+
+static void add_recorded(const char *text, struct strv *ret)
+{
+	auto_json struct json_object *arr = NULL;
+	auto_strv struct strv list = {0};
+	struct port p;
+
+	if (json_parse(text, strlen(text), &arr, NULL) < 0 || json_to_strv(arr, &list, NULL) < 0)
+		return;
+	for (size_t i = 0; i < list.n; i++)
+		if (port_parse(list.v[i], &p, NULL) >= 0)
+			add_claim(&p, ret);
+}
+
+static void recorded_claims(struct json_object *record, struct strv *ret)
+{
+	static const char leaf[] = ".ports";
+	struct json_object *update = json_opt_obj(json_opt_obj(record, "spec"), "update");
+
+	if (!update)
+		return;
+	json_object_object_foreach(update, path, value)
+	{
+		size_t len = strlen(path);
+
+		if (len > strlen(leaf) && strcmp(path + len - strlen(leaf), leaf) == 0 &&
+		    json_object_is_type(value, json_type_string))
+			add_recorded(json_object_get_string(value), ret);
+	}
+}
+
+void vm_net_claims(const struct resource_ctx *ctx, const struct node *node,
+		   struct json_object *record, struct strv *ret_wants, struct strv *ret_holds)
+{
+	struct vm_net_port p = {0};
+
+	(void)ctx;
+	if (record)
+		recorded_claims(record, ret_holds);
+	for (size_t i = 0; ret_wants && node->spec && i < vm_net_count(node); i++) {
+		if (vm_net_port(node, i, &p, NULL) < 0)
+			continue;
+		add_claim(&p.port, ret_wants);
+		free(p.path);
+	}
+}

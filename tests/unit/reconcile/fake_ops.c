@@ -137,18 +137,25 @@ static enum change no_change(const struct node *node, const struct field_list *w
 	return CHANGE_NONE;
 }
 
+static void no_claims(const struct resource_ctx *ctx, const struct node *node,
+		      struct json_object *record, struct strv *ret_wants, struct strv *ret_holds)
+{
+	(void)ctx, (void)node, (void)record, (void)ret_wants, (void)ret_holds;
+}
+
 static uint64_t deadline_ms(const struct node *node)
 {
 	/* Killed at once: the executor's slack comes on top. */
 	return is_told(node->name, "hang") && is_told(node->name, "soon") ? 1 : 60000;
 }
 
-#define FAKE(word, which, ...)                                                               \
-	{                                                                                    \
-		.kind = word, .permit = which, .on_demand = never, .path = no_path,          \
-		.describe = no_fields, .observe = nothing_there, .diff = no_change,          \
-		.deadline_ms = deadline_ms, .create = fake_create, .update = fake_create,    \
-		.release = fake_two, .prune = fake_two, .destroy = fake_destroy, __VA_ARGS__ \
+#define FAKE(word, which, ...)                                                          \
+	{                                                                               \
+		.kind = word, .permit = which, .on_demand = never, .path = no_path,     \
+		.describe = no_fields, .observe = nothing_there, .diff = no_change,     \
+		.claims = no_claims, .deadline_ms = deadline_ms, .create = fake_create, \
+		.update = fake_create, .release = fake_two, .prune = fake_two,          \
+		.destroy = fake_destroy, __VA_ARGS__                                    \
 	}
 
 static const struct resource_ops fakes[RESOURCE_KINDS] = {

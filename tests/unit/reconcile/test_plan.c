@@ -80,6 +80,12 @@ static const struct edit edits[] = {
 	{"shard: \"{{index}}\"", "shard: \"s{{index}}\"", CLONES("update")},
 	{"count: 3\n", "count: 3\n    restart: always\n", CLONES("update")},
 	{"interval: 5s", "interval: 7s", CLONES("update")},
+	{"count: 3\n", "count: 3\n    network: bridged\n    ports: [80]\n", CLONES("replace")},
+	/* the guest's world is the same in every network: no new snapshot */
+	{"memory: 256MiB", "memory: 256MiB\n    network: bridged", CLONES("replace")},
+	{"name: shop\n",
+	 "name: shop\nnetworks: { n: { mode: rootless } }\ndefaults: { fleet: { network: n } }\n",
+	 CLONES("replace")},
 	/* replace, and everything below with it */
 	{"memory: 256MiB", "memory: 512MiB", BELOW_BASELINE},
 	{"memory: 256MiB", "memory: 256MiB\n    environment: { A: b }", BELOW_BASELINE},
@@ -107,6 +113,66 @@ Test(plan, an_edit_touches_what_its_change_class_says_and_nothing_else)
 		cr_expect_str_eq(steps, edits[i].steps, "'%s' -> '%s' gave:\n%s", edits[i].from,
 				 edits[i].to, steps);
 	}
+}
+
+#define NET_SPEC(egress, baseline, ports)                                             \
+	RIG_SPEC_HEAD                                                                 \
+	"networks:\n  n:\n    mode: bridged\n    egress: " egress                     \
+	"\nbaselines:\n  web:\n    image: api\n    keep_running: true\n    network: " \
+	"" baseline "\n    healthcheck: { tcp: \":80\" }\nfleets:\n  web:\n"          \
+	"    from: web\n    network: n\n    ports: [" ports "]\n"
+
+static const struct {
+	const char *to, *steps;
+} net_edits[] = {
+	{NET_SPEC("{ default: allow }", "n", "\"8080:80\""), ""},
+	{NET_SPEC("{}", "n", "\"127.0.0.1:8080:80/tcp\""), ""},
+	{NET_SPEC("{}", "n", "\"8080:80\", 443"), "update clone/web-0\n"},
+	{NET_SPEC("{}", "n", ""), "update clone/web-0\n"},
+	{NET_SPEC("{ default: deny }", "n", "\"8080:80\""),
+	 "update baseline/web\nupdate clone/web-0\n"},
+	{NET_SPEC("{ default: deny, allow: [10.0.0.0/8] }", "n", "\"8080:80\""),
+	 "update baseline/web\nupdate clone/web-0\n"},
+	{NET_SPEC("{}\n    dns: [1.1.1.1]", "n", "\"8080:80\""),
+	 "update baseline/web\nupdate clone/web-0\n"},
+	/* a running baseline moves to its new network alone */
+	{NET_SPEC("{}", "none", "\"8080:80\""), "replace baseline/web\n"},
+};
+
+/* As after an apply: the baseline goes on. */
+static void settle_net(struct rig *was)
+{
+	rig_make_text(was, NET_SPEC("{}", "n", "\"8080:80\""));
+	rig_settle(was);
+	size_t b = rig_node(was, "baseline/web");
+
+	record_set_state(was->seen[b].record, "ready");
+	was->seen[b].exists = was->seen[b].healthy = true;
+}
+
+Test(plan, ports_and_policy_change_in_place_and_a_mode_replaces_only_its_vms)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(net_edits); i++) {
+		auto_rig struct rig was, now;
+
+		settle_net(&was);
+		rig_make_text(&now, net_edits[i].to);
+		rig_inherit(&now, &was);
+		rig_plan(&now);
+		auto_free char *steps = rig_steps(&now);
+		cr_expect_str_eq(steps, net_edits[i].steps, "edit %zu gave:\n%s", i, steps);
+	}
+}
+
+Test(plan, a_changed_port_says_that_its_connections_drop)
+{
+	auto_rig struct rig was, now;
+
+	settle_net(&was);
+	rig_make_text(&now, NET_SPEC("{ default: deny }", "n", "\"8081:80\""));
+	rig_inherit(&now, &was);
+	rig_plan(&now);
+	expect_text(&now, "plan-ports.txt");
 }
 
 Test(plan, the_field_and_the_need_that_caused_a_step_are_told)
