@@ -7,7 +7,9 @@
  * ends it with status 0. One poll loop, no threads, no allocation after start.
  *
  * `hello get PATH` asks the running server and prints the answer: the image has no other program,
- * and `fcvm exec CLONE -- /hello get /` is how one looks into a clone. */
+ * and `fcvm exec CLONE -- /hello get /` is how one looks into a clone. `hello get URL` asks a
+ * published one from the host. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -272,17 +274,38 @@ static void tick(unsigned long n)
 	say("tick %lu %s host=%s", n, now, name);
 }
 
-/* The client half: prints the body of GET path; 0 when the server said 200. */
-static int get(const char *path)
+/* http://ADDRESS:PORT/PATH, or only the path of the server beside us; NULL when it is neither. */
+static const char *find_server(const char *url, struct sockaddr_in *ret)
 {
-	struct sockaddr_in addr = {.sin_family = AF_INET,
-				   .sin_port = htons(PORT),
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char host[16] = "", path[2] = "";
+	unsigned int port = 0;
+
+	*ret = (struct sockaddr_in){.sin_family = AF_INET,
+				    .sin_port = htons(PORT),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	if (url[0] == '/')
+		return url;
+	if (sscanf(url, "http://%15[0-9.]:%5u%1[/]", host, &port, path) != 3 || port > UINT16_MAX ||
+	    inet_pton(AF_INET, host, &ret->sin_addr) != 1)
+		return NULL;
+	ret->sin_port = htons((uint16_t)port);
+	return strchr(url + strlen("http://"), '/');
+}
+
+/* The client half: prints the body of GET url; 0 when the server said 200. */
+static int get(const char *url)
+{
+	struct sockaddr_in addr;
+	const char *path = find_server(url, &addr);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char text[4096];
 	size_t len = 0;
 	ssize_t n;
 
+	if (!path) {
+		(void)fprintf(stderr, "hello: expected /PATH or http://ADDRESS:PORT/PATH\n");
+		return 2;
+	}
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		perror("hello: cannot reach the server");
 		return 1;
@@ -346,6 +369,6 @@ int main(int argc, char **argv)
 		return serve();
 	if (argc == 3 && strcmp(argv[1], "get") == 0)
 		return get(argv[2]);
-	(void)fprintf(stderr, "usage: hello [get PATH]\n");
+	(void)fprintf(stderr, "usage: hello [get PATH|URL]\n");
 	return 2;
 }
