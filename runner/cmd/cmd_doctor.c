@@ -1,11 +1,12 @@
 #include "commands.h"
 
 #include "cleanup.h"
-#include "engine.h"
+#include "doctor.h"
 #include "file.h"
 #include "json.h"
 #include "memserver.h"
 #include "parse.h"
+#include "proc.h"
 #include "storage.h"
 #include "xalloc.h"
 
@@ -18,25 +19,12 @@
 
 #define FREE_WANTED (4ull << 30) /* one kernel, one root, one image, a few VMs */
 
-struct finding {
-	bool ok;
-	struct buf value; /* what was found */
-	struct buf hint;  /* the way out when not ok */
-};
-
 static void finding_free(struct finding *f)
 {
 	buf_free(&f->value);
 	buf_free(&f->hint);
 }
 #define auto_finding __attribute__((cleanup(finding_free)))
-
-struct examined {
-	const struct host *host;
-	struct engine_caps qemu;
-	struct err qemu_err; /* code 0: qemu has the answers */
-	char *dir;           /* the data directory, or the nearest one above it that exists */
-};
 
 struct check {
 	const char *name;
@@ -94,41 +82,15 @@ static void check_reflink(const struct examined *e, const char *name, struct fin
 				      "without copying; 'sudo make setup-btrfs' does it");
 }
 
-static void check_tun(const struct examined *e, const char *name, struct finding *f)
+void doctor_tool(const struct examined *e, const char *name, struct finding *f)
 {
-	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	auto_free char *path = proc_find(name, e->host->getenv("PATH"));
 
-	(void)e;
-	(void)name;
-	f->ok = fd >= 0;
-	buf_add_str(&f->value, f->ok ? "/dev/net/tun opens" : strerror(errno));
-	if (!f->ok)
-		buf_add_str(&f->hint, "modprobe tun; without it virtual machines have no network "
-				      "card");
-}
-
-static bool find_tool(const struct host *host, const char *name, struct buf *ret_path)
-{
-	const char *path = host->getenv("PATH");
-
-	for (const char *at = path ? path : "/usr/sbin:/usr/bin:/sbin:/bin"; *at;) {
-		size_t len = strcspn(at, ":");
-		buf_reset(ret_path);
-		buf_add(ret_path, at, len);
-		buf_addf(ret_path, "/%s", name);
-		if (len && access(buf_str(ret_path), X_OK) == 0)
-			return true;
-		at += len + (at[len] == ':');
-	}
-	return false;
-}
-
-static void check_tool(const struct examined *e, const char *name, struct finding *f)
-{
-	f->ok = find_tool(e->host, name, &f->value);
-	if (f->ok)
+	f->ok = path != NULL;
+	if (path) {
+		buf_add_str(&f->value, path);
 		return;
-	buf_reset(&f->value);
+	}
 	buf_add_str(&f->value, "not found");
 	/* The one tool whose package has another name. */
 	buf_addf(&f->hint, "apt install %s",
@@ -190,11 +152,22 @@ static void check_disk(const struct examined *e, const char *name, struct findin
 }
 
 static const struct check checks[] = {
-	{"qemu", true, check_qemu},         {"kvm", false, check_kvm},
-	{"userfaultfd", false, check_uffd}, {"reflink", false, check_reflink},
-	{"tun", false, check_tun},          {"mmdebstrap", true, check_tool},
-	{"skopeo", true, check_tool},       {"mksquashfs", true, check_tool},
-	{"cgroup2", false, check_cgroup},   {"disk", true, check_disk},
+	{"qemu", true, check_qemu},
+	{"kvm", false, check_kvm},
+	{"userfaultfd", false, check_uffd},
+	{"reflink", false, check_reflink},
+	{"mmdebstrap", true, doctor_tool},
+	{"skopeo", true, doctor_tool},
+	{"mksquashfs", true, doctor_tool},
+	{"cgroup2", false, check_cgroup},
+	{"disk", true, check_disk},
+	{"tun", false, doctor_tun},
+	{"userns", false, doctor_userns},
+	{"slirp4netns", false, doctor_tool},
+	{"nftables", false, doctor_nftables},
+	{"forwarding", false, doctor_forwarding},
+	{"forward-drop", false, doctor_forward_drop},
+	{"ports", false, doctor_ports},
 };
 
 /* The directory itself may not exist before the first apply: looking must not make it. */

@@ -39,6 +39,8 @@ int vm_stop(const struct host *host, const struct inventory_item *it, uint64_t g
 	if ((r = record_save(set.dir, record, err)) < 0)
 		return r;
 	r = it->dir ? supervisor_stop(&call, grace_ms, err) : 0;
+	if (r >= 0)
+		r = resource_sweep_networks(host, err);
 	return r < 0 ? err_wrap(err, "%s", it->full) : 0;
 }
 
@@ -58,5 +60,7 @@ int vm_remove(const struct host *host, const struct inventory_item *it, struct e
 		.started_ms = now_ms(),
 	};
 	r = resource_ops_of(it->kind)->destroy(&ctx, &node, &seen, err);
+	if (r >= 0)
+		r = resource_sweep_networks(host, err);
 	return r < 0 ? err_wrap(err, "%s", it->full) : 0;
 }

@@ -14,8 +14,7 @@ static bool lives(const struct host *host, struct json_object *record)
 {
 	struct proc_id id;
 
-	return record && record_get_proc(record, "supervisor", &id) &&
-	       proc_id_alive(&id, host->boot_id);
+	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, host->boot_id);
 }
 
 /* At the port's place in the spec; `how` says what is the matter, and the way out. */
@@ -79,12 +78,15 @@ static int admit_node(const struct resource_ctx *ctx, const struct node *node,
 	return r;
 }
 
+/* What a live VM of the set has is given up before another of its VMs takes it. */
 static void remember(const struct resource_ctx *ctx, const struct node *node,
 		     struct json_object *record, struct map *ours)
 {
 	auto_strv struct strv holds = {0};
 
 	vm_net_claims(ctx, node, record, NULL, &holds);
+	if (holds.n == 0 || !lives(ctx->host, record))
+		return;
 	for (size_t i = 0; i < holds.n; i++)
 		(void)map_add(ours, holds.v[i], ours);
 }
@@ -94,17 +96,25 @@ static bool is_vm(const struct node *n)
 	return n->kind == RESOURCE_CLONE || n->kind == RESOURCE_BASELINE;
 }
 
+static bool publishes(const struct node *n)
+{
+	return is_vm(n) && n->spec && vm_net_count(n) > 0;
+}
+
 int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
 			 const struct seen *seen, size_t n, const bool *making, struct err *err)
 {
 	auto_map struct map ours = {0};
+	size_t first = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (is_vm(&nodes[i]) && lives(ctx->host, seen[i].record))
+	while (first < n && !(making[first] && publishes(&nodes[first])))
+		first++;
+	for (size_t i = 0; first < n && i < n; i++)
+		if (is_vm(&nodes[i]) && seen[i].record)
 			remember(ctx, &nodes[i], seen[i].record, &ours);
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		if (making[i] && is_vm(&nodes[i]) && nodes[i].spec)
+	for (size_t i = first; r >= 0 && i < n; i++)
+		if (making[i] && publishes(&nodes[i]))
 			r = admit_node(ctx, &nodes[i], &ours, err);
 	return r;
 }

@@ -177,6 +177,10 @@ bool resource_uses_auto_network(const struct fleet *fleet);
 int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
 			 const struct seen *seen, size_t n, const bool *making, struct err *err);
 
+/* Takes back what VMs had on the host whose supervisors were killed (links, rules, addresses), and
+ * what the last VM of this host needed. Cheap, and safe at any time. */
+int resource_sweep_networks(const struct host *host, struct err *err);
+
 /* Removes whatever still stands in the set's directories once its records are gone, processes
  * included. What could not be removed is named in `left`, one a line; only a failure to look is a
  * failure. */

@@ -4,6 +4,7 @@
 
 #include "cleanup.h"
 #include "file.h"
+#include "net.h"
 #include "resource.h"
 #include "stray.h"
 #include "vm_dir.h"
@@ -59,5 +60,23 @@ int resource_sweep(const struct resource_ctx *ctx, struct buf *left, struct err 
 		if (r < 0)
 			return r;
 	}
-	return stray_kill(ctx->host, ctx->set_dir, err);
+	int r = stray_kill(ctx->host, ctx->set_dir, err);
+	struct err why = {0};
+
+	if (r >= 0 && resource_sweep_networks(ctx->host, &why) < 0)
+		buf_addf(left, "networks: %s\n", why.msg);
+	return r;
+}
+
+int resource_sweep_networks(const struct host *host, struct err *err)
+{
+	struct err why = {0};
+	int r = net_sweep(host, &why);
+
+	/* A kernel without netfilter never had a VM with a network. */
+	if (r >= 0 || r == -EPROTONOSUPPORT)
+		return 0;
+	if (err)
+		*err = why;
+	return r;
 }

@@ -38,10 +38,11 @@ Test(snapshot, a_clone_of_a_running_vm_runs_a_command_and_is_gone)
 
 	begin(&r);
 	cr_expect_str_eq(apply_rig_text(&r, "web", "state"), "ready", "the source goes on");
-	out = apply_rig_run(&r, 0, "snapshot", "run", "--snapshot", "warm", "--exec", "echo a b",
-			    NULL);
+	out = apply_rig_run(&r, 0, "snapshot", "run", "--network", "none", "--snapshot", "warm",
+			    "--exec", "echo a b", NULL);
 	cr_expect_str_eq(buf_str(&out->out), "a b\n");
-	apply_rig_run(&r, 7, "snapshot", "run", "--snapshot", "warm", "--exec", "exit 7", NULL);
+	apply_rig_run(&r, 7, "snapshot", "run", "--network", "none", "--snapshot", "warm", "--exec",
+		      "exit 7", NULL);
 	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 1);
 	finish(&r);
 }
@@ -113,8 +114,9 @@ Test(snapshot, a_server_in_the_foreground_feeds_clones_and_ends_with_its_command
 	begin(&r);
 	pid_t command = serve(&r, server);
 	cr_assert_eq(parse_u64(server, 2, INT32_MAX, &pid, NULL), 0, "'%s'", server);
-	const struct run_result *out = apply_rig_run(&r, 0, "snapshot", "run", "--pid", server,
-						     "--exec", "echo served", NULL);
+	const struct run_result *out =
+		apply_rig_run(&r, 0, "snapshot", "run", "--network", "none", "--pid", server,
+			      "--exec", "echo served", NULL);
 	cr_expect_str_eq(buf_str(&out->out), "served\n");
 	out = apply_rig_run(&r, 3, "snapshot", "rm", "warm", NULL);
 	cr_expect(strstr(buf_str(&out->err), "is in use by default.warm/"));

@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "json.h"
+#include "ledger.h"
 #include "run.h"
 #include "xalloc.h"
 
@@ -59,9 +60,10 @@ static char *doctor(const char *data_dir, const char *(*env)(const char *name), 
 
 Test(doctor, json_has_every_check_with_its_four_keys_and_a_hint_where_it_failed)
 {
-	static const char *const names[] = {"qemu",    "kvm",        "userfaultfd", "reflink",
-					    "tun",     "mmdebstrap", "skopeo",      "mksquashfs",
-					    "cgroup2", "disk"};
+	static const char *const names[] = {
+		"qemu",       "kvm",        "userfaultfd",  "reflink", "mmdebstrap", "skopeo",
+		"mksquashfs", "cgroup2",    "disk",         "tun",     "userns",     "slirp4netns",
+		"nftables",   "forwarding", "forward-drop", "ports"};
 	auto_tmpdir char *dir = tmpdir_new("cmd-doctor");
 	struct err err = {0};
 	int r = 0;
@@ -123,4 +125,33 @@ Test(doctor, looking_makes_nothing)
 
 	cr_expect_not(file_exists(first));
 	cr_expect_not_null(strstr(text, dir), "the nearest directory that exists is looked at");
+}
+
+Test(doctor, addresses_of_vms_that_are_gone_are_told)
+{
+	auto_tmpdir char *dir = tmpdir_new("cmd-doctor");
+	auto_free char *gone = path_join(dir, "gone");
+	struct host host = {0};
+	struct err err = {0};
+	uint32_t number;
+	int r = 0;
+
+	cr_assert_eq(host_init(&host, dir, &err), 0);
+	cr_assert_eq(host_make_dirs(&host, &err), 0);
+	auto_free char *before = doctor(dir, plain_env, false, &r, &err);
+	cr_expect_not_null(strstr(before, "ok    ports        0 links and 0 loopback addresses "
+					  "given out\n"),
+			   "%s", before);
+	cr_assert_eq(file_mkdir_p(gone, 0700, &err), 0);
+	cr_assert_eq(ledger_take(&host, "slot", dir, &number, &err), 0, "%s", err.msg);
+	cr_assert_eq(ledger_take(&host, "slot", gone, &number, &err), 0, "%s", err.msg);
+	cr_assert_eq(rmdir(gone), 0);
+	host_free(&host);
+	auto_free char *after = doctor(dir, plain_env, false, &r, &err);
+	cr_expect_not_null(strstr(after, "note  ports        2 links and 0 loopback addresses "
+					 "given out\n"),
+			   "%s", after);
+	cr_expect_not_null(strstr(after, "hint: 1 of them belong to virtual machines that are "
+					 "gone, e.g. "),
+			   "%s", after);
 }
