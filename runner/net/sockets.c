@@ -31,6 +31,10 @@ int sockets_reserve(const struct net_port *port, int *ret_fd, struct err *err)
 		return err_sys(err, "cannot open a socket");
 	if (inet_pton(AF_INET, port->host_ip, &at.sin_addr) != 1)
 		return refuse(port, -EINVAL, err);
+	/* What a server that has ended still has in TIME_WAIT is in nobody's way; UDP would share.
+	 */
+	if (!port->udp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0)
+		return err_sys(err, "cannot set SO_REUSEADDR");
 	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
 		return refuse(port, -errno, err);
 	if (!port->udp && listen(fd, 0) < 0)

@@ -137,9 +137,7 @@ int reconcile_apply(const struct host *host, const struct fleet *fleet,
 	struct execute_result result;
 	int r = session_open(host, fleet, fleet->name, "apply", options, &run, err);
 
-	/* Ports of the dead would be in the way of the living. */
-	if (r < 0 || (r = resource_sweep_networks(host, err)) < 0 ||
-	    (r = session_observe(&run, NULL, err)) < 0)
+	if (r < 0 || (r = session_observe(&run, NULL, err)) < 0)
 		return r;
 	plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
 	if ((r = tell_plan(&run, err)) < 0 || (r = reconcile_admit(&run, err)) < 0 ||

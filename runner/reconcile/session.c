@@ -138,6 +138,9 @@ int session_open(const struct host *host, const struct fleet *fleet, const char 
 	    (r = events_open(host, run.set.dir, options->events_path, options->json, &run.events,
 			     err)) < 0)
 		return r;
+	/* Ports of the dead would be in the way of the living. */
+	if (fleet && (r = resource_sweep_networks(host, err)) < 0)
+		return r;
 	settle(ret, &run);
 	say_unfinished(ret, &last);
 	return 0;

@@ -201,7 +201,8 @@ static int baseline_update(const struct resource_ctx *ctx, const struct need_lis
 	struct supervisor_call call = resource_call(ctx, json_opt_str(seen->record, "dir", ""));
 	struct health_spec health = view_health(&b->container.health);
 	auto_net_config struct net_config net = {0};
-	struct update_request req = {.health = &health, .net = &net};
+	bool tell = resource_differs(ctx, node, seen, ".healthcheck.");
+	struct update_request req = {.health = tell ? &health : NULL, .net = &net};
 	int r = vm_net_config(ctx->choice, node, &net, err);
 
 	if (r >= 0)

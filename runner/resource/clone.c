@@ -171,6 +171,8 @@ static int clone_update(const struct resource_ctx *ctx, const struct need_list *
 	struct supervisor_call call = resource_call(ctx, json_opt_str(seen->record, "dir", ""));
 	const struct probe_spec *probe = view_clone_probe(f);
 	struct health_spec health = probe ? view_health(probe) : (struct health_spec){0};
+	/* A check that is told anew begins anew: the VM would seem to be starting. */
+	bool tell = probe && resource_differs(ctx, node, seen, ".healthcheck.");
 	auto_free char *metadata = NULL;
 	auto_net_config struct net_config net = {0};
 	int r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
@@ -180,7 +182,7 @@ static int clone_update(const struct resource_ctx *ctx, const struct need_list *
 	struct update_request req = {
 		.metadata = metadata,
 		.restart = f->restart,
-		.health = probe ? &health : NULL,
+		.health = tell ? &health : NULL,
 		.net = &net,
 	};
 	r = supervisor_update(&call, &req, err);

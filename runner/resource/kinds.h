@@ -25,6 +25,9 @@ enum change resource_diff_fields(const struct node *node, const struct field_lis
 void resource_claims_nothing(const struct resource_ctx *ctx, const struct node *node,
 			     struct json_object *record, struct strv *ret_wants,
 			     struct strv *ret_holds);
+/* Whether a wanted field with `part` in its path differs from the record. */
+bool resource_differs(const struct resource_ctx *ctx, const struct node *node,
+		      const struct seen *seen, const char *part);
 /* Writes the wanted fields into the record; nothing that runs has to be told. */
 int resource_update_record(const struct resource_ctx *ctx, const struct need_list *needs,
 			   const struct node *node, const struct seen *seen,

@@ -121,6 +121,20 @@ enum change resource_diff_fields(const struct node *node, const struct field_lis
 	return c;
 }
 
+bool resource_differs(const struct resource_ctx *ctx, const struct node *node,
+		      const struct seen *seen, const char *part)
+{
+	auto_field_list struct field_list want = {0};
+	auto_reasons struct reasons why = {0};
+
+	resource_table[node->kind]->describe(ctx, node, &want);
+	(void)field_list_diff(&want, json_opt_obj(seen->record, "spec"), &why);
+	for (size_t i = 0; i < why.n; i++)
+		if (strstr(why.v[i].path, part))
+			return true;
+	return false;
+}
+
 void resource_claims_nothing(const struct resource_ctx *ctx, const struct node *node,
 			     struct json_object *record, struct strv *ret_wants,
 			     struct strv *ret_holds)

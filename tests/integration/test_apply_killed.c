@@ -5,6 +5,7 @@
 
 #include "apply_rig.h"
 #include "cleanup.h"
+#include "net_host.h"
 #include "xalloc.h"
 
 TestSuite(apply_killed, .fini = apply_rig_cleanup);
@@ -17,7 +18,9 @@ TestSuite(apply_killed, .fini = apply_rig_cleanup);
 struct scenario {
 	unsigned memory_before, count_before; /* 0: nothing is there */
 	unsigned memory, count;
-	const char *command; /* "apply" or "destroy" */
+	const char *command;       /* "apply" or "destroy" */
+	const char *before, *more; /* lines of the fleet, before and after; on a host of its own */
+	unsigned fleets_more;      /* clones that `more` adds */
 };
 
 static void kill_at(struct apply_rig *r, unsigned n)
@@ -30,10 +33,10 @@ static void kill_at(struct apply_rig *r, unsigned n)
 static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
 {
 	if (s->memory_before) {
-		apply_rig_spec(r, s->memory_before, s->count_before, NULL);
+		apply_rig_spec(r, s->memory_before, s->count_before, s->before);
 		apply_rig_run(r, 0, "apply", r->spec, NULL);
 	}
-	apply_rig_spec(r, s->memory, s->count, NULL);
+	apply_rig_spec(r, s->memory, s->count, s->more);
 	kill_at(r, n);
 	int status = apply_rig_run(r, -1, s->command, r->spec, NULL)->status;
 	kill_at(r, 0);
@@ -41,21 +44,28 @@ static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
 	apply_rig_run(r, 0, "apply", r->spec, NULL);
 	const struct run_result *again = apply_rig_run(r, 0, "apply", r->spec, NULL);
 	cr_assert_str_eq(buf_str(&again->out), "no changes\n", "point %u", n);
-	cr_assert_eq(apply_rig_count(r, "clone", "ready"), s->count, "point %u", n);
+	cr_assert_eq(apply_rig_count(r, "clone", "ready"), s->count + s->fleets_more, "point %u",
+		     n);
 	apply_rig_finish(r);
 	return status == KILLED;
 }
 
 static void every_third(const struct scenario *s, unsigned first)
 {
-	auto_apply_rig struct apply_rig r;
+	auto_apply_rig struct apply_rig r = {0};
+	auto_free char *host = NULL;
 
+	if (s->more) {
+		net_host_make();
+		host = net_host_look();
+	}
 	if (!apply_rig_make(&r, s->count, true)) {
 		cr_skip_test("no build with kill points; make " TEST_BUILD_DIR "/hooks/fcvm");
 		return;
 	}
 	for (unsigned n = first; n < POINTS_MAX && try_point(&r, s, n); n += STRIDE)
-		;
+		if (host)
+			net_host_expect(host);
 }
 
 #define KILLED_AT(name, ...)                               \
@@ -78,3 +88,8 @@ KILLED_AT(replace, .memory_before = 64, .count_before = 2, .memory = 80, .count 
 	  .command = "apply")
 KILLED_AT(destroy, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,
 	  .command = "destroy")
+KILLED_AT(published, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,
+	  .command = "apply", .fleets_more = 1,
+	  .before = "    network: bridged\n    ports: [\"{{18080 + index}}:80\", 81]\n",
+	  .more = "    network: bridged\n    ports: [\"{{18081 + index}}:80\"]\n"
+		  "  more: { from: web, network: bridged, ports: [\"18080:80\"] }\n")

@@ -2,70 +2,17 @@
  * namespace of its own, which stands for the host's. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
-#include <net/if.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "apply_rig.h"
 #include "cleanup.h"
-#include "hostnet.h"
-#include "io.h"
-#include "netns.h"
+#include "net_host.h"
 #include "xalloc.h"
 
 TestSuite(network, .fini = apply_rig_cleanup);
-
-static void loopback_up(void)
-{
-	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	cr_assert_eq(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
-}
-
-/* A host with nothing on it but lo. */
-static void host_make(void)
-{
-	if (geteuid() != 0)
-		cr_skip_test("bridged networks need root");
-	if (!netns_tap_permitted(NULL, 0))
-		cr_skip_test("/dev/net/tun does not open");
-	cr_assert_eq(unshare(CLONE_NEWNET), 0);
-	loopback_up();
-}
-
-/* Links and rules of this namespace. */
-static char *host_look(void)
-{
-	struct if_nameindex *links = if_nameindex();
-	struct buf text = BUF_INIT(1u << 20);
-	struct err err = {0};
-
-	for (size_t i = 0; links && links[i].if_index; i++)
-		buf_addf(&text, "%s\n", links[i].if_name);
-	if_freenameindex(links);
-	cr_assert_eq(hostnet_ruleset(&text, &err), 0, "%s", err.msg);
-	return buf_detach(&text);
-}
-
-/* Namespaces die asynchronously, and their links with them. */
-static void expect_host(const char *before)
-{
-	uint64_t deadline_ms = deadline_in(20000);
-	char *now = host_look();
-
-	while (strcmp(now, before) != 0 && now_ms() < deadline_ms) {
-		(void)usleep(20000);
-		free(now);
-		now = host_look();
-	}
-	cr_expect_str_eq(now, before);
-	free(now);
-}
 
 /* `count` clones on the network, with those lines more. */
 static void spec(struct apply_rig *r, unsigned count, const char *network, const char *more)
@@ -128,8 +75,8 @@ Test(network, clones_are_published_shown_and_go_without_a_trace)
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
-	auto_free char *before = host_look();
+	net_host_make();
+	auto_free char *before = net_host_look();
 	apply_rig_make(&r, 1, false);
 	spec(&r, 2, "auto", "    ports: [\"{{18080 + index}}:80\", \"53/udp\"]\n");
 	expect_plan(&r, "8 to create, 0 to update, 0 to replace, 0 to destroy");
@@ -142,14 +89,14 @@ Test(network, clones_are_published_shown_and_go_without_a_trace)
 	cr_expect(strstr(buf_str(&out->out), "  127.0.0.1:18080->80/tcp, 127."), "%s",
 		  buf_str(&out->out));
 	apply_rig_finish(&r);
-	expect_host(before);
+	net_host_expect(before);
 }
 
 Test(network, ports_and_policy_change_in_place)
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
+	net_host_make();
 	apply_rig_make(&r, 1, false);
 	spec(&r, 3, "bridged", "    ports: [\"{{18080 + index}}:80\"]\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
@@ -159,6 +106,7 @@ Test(network, ports_and_policy_change_in_place)
 	const struct run_result *out = apply_rig_run(&r, 0, "plan", r.spec, NULL);
 	cr_expect(strstr(buf_str(&out->out), "; its connections drop\n"), "%s", buf_str(&out->out));
 	expect_plan(&r, "0 to create, 3 to update, 0 to replace, 0 to destroy");
+	cr_expect_str_eq(apply_rig_text(&r, "web-0", "health"), "healthy", "still");
 	expect_ports(&r, "web-0", "127.0.0.1:18081->80/tcp");
 	expect_ports(&r, "web-2", "127.0.0.1:18083->80/tcp");
 	spec(&r, 3, "n",
@@ -173,7 +121,7 @@ Test(network, a_change_of_mode_replaces_the_clones_and_nothing_else)
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
+	net_host_make();
 	apply_rig_make(&r, 1, false);
 	spec(&r, 2, "bridged", "    ports: [80]\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
@@ -191,7 +139,7 @@ Test(network, a_count_that_shrinks_gives_ports_back_and_a_renamed_fleet_takes_th
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
+	net_host_make();
 	apply_rig_make(&r, 1, false);
 	spec(&r, 3, "bridged", "    ports: [\"{{18080 + index}}:80\"]\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
@@ -220,7 +168,7 @@ Test(network, a_taken_port_is_exit_4_with_its_line_and_holder_before_anything_st
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
+	net_host_make();
 	apply_rig_make(&r, 1, false);
 	auto_close int fd = take_port(18081);
 	spec(&r, 2, "bridged", "    ports: [\"{{18080 + index}}:80\"]\n");
@@ -246,12 +194,12 @@ Test(network, what_a_killed_supervisor_had_on_the_host_is_gone_after_destroy_or_
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
-	auto_free char *before = host_look();
+	net_host_make();
+	auto_free char *before = net_host_look();
 	apply_rig_make(&r, 1, false);
 	spec(&r, 2, "bridged", "    ports: [\"{{18080 + index}}:80\", 90]\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
-	auto_free char *two = host_look();
+	auto_free char *two = net_host_look();
 	auto_json struct json_object *rows = apply_rig_ps(&r);
 	auto_free char *status = xasprintf("%s/sets/%s/vms/web-1/status.json", r.data, r.name);
 	auto_json struct json_object *o = NULL;
@@ -261,7 +209,7 @@ Test(network, what_a_killed_supervisor_had_on_the_host_is_gone_after_destroy_or_
 	cr_assert_eq(kill(supervisor, SIGKILL), 0);
 	/* One clone fewer: what the dead one had goes with it. */
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", "fleets.web.count=1", NULL);
-	auto_free char *one = host_look();
+	auto_free char *one = net_host_look();
 	cr_expect_lt(strlen(one), strlen(two), "%s", one);
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 2);
@@ -269,14 +217,14 @@ Test(network, what_a_killed_supervisor_had_on_the_host_is_gone_after_destroy_or_
 	cr_assert_eq(kill((pid_t)json_opt_u64(json_opt_obj(o, "supervisor"), "pid", 0), SIGKILL),
 		     0);
 	apply_rig_finish(&r);
-	expect_host(before);
+	net_host_expect(before);
 }
 
 Test(network, a_mode_that_needs_what_is_not_there_is_exit_4_with_its_line)
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
+	net_host_make();
 	apply_rig_make(&r, 1, false);
 	cr_assert_eq(setenv("PATH", "/nonexistent", 1), 0);
 	spec(&r, 1, "rootless", "");
@@ -293,8 +241,8 @@ Test(network, commands_by_hand_publish_as_well)
 {
 	auto_apply_rig struct apply_rig r = {0};
 
-	host_make();
-	auto_free char *before = host_look();
+	net_host_make();
+	auto_free char *before = net_host_look();
 	apply_rig_make(&r, 1, false);
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", "baselines.web.keep_running=true", NULL);
@@ -317,5 +265,5 @@ Test(network, commands_by_hand_publish_as_well)
 		  buf_str(&out->err));
 	apply_rig_run(&r, 0, "destroy", "default", NULL);
 	apply_rig_finish(&r);
-	expect_host(before);
+	net_host_expect(before);
 }

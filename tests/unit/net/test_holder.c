@@ -93,3 +93,27 @@ Test(sockets, a_reserved_port_is_nobody_elses)
 	cr_expect_eq(sockets_reserve(&port, &other, &err), 0);
 	(void)close(other);
 }
+
+/* The end that closes first keeps the port in TIME_WAIT. */
+Test(sockets, what_an_ended_server_left_in_time_wait_is_in_nobodys_way)
+{
+	struct net_port port = {0};
+	struct sockaddr_in at = {.sin_family = AF_INET};
+	struct err err = {0};
+	int mine = -1, server = take_port("127.77.4.1", false, &port);
+	auto_close int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(port.host_ip, sizeof(port.host_ip), "127.77.4.1");
+	at.sin_port = htons(port.host_port);
+	/* As every server does. */
+	cr_assert_eq(setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)), 0);
+	cr_assert_eq(inet_pton(AF_INET, port.host_ip, &at.sin_addr), 1);
+	cr_assert_eq(connect(client, (const struct sockaddr *)&at, sizeof(at)), 0);
+	(void)close(accept(server, NULL, NULL));
+	(void)close(server);
+	cr_assert_eq(read(client, &(char){0}, 1), 0);
+	cleanup_close_p(&client);
+	client = -1;
+	cr_expect_eq(sockets_reserve(&port, &mine, &err), 0, "%s", err.msg);
+	(void)close(mine);
+}

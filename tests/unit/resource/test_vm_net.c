@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "kinds.h"
 #include "net_rig.h"
 #include "vm_net.h"
+#include "xalloc.h"
 
 #define APP                                                                           \
 	"networks:\n  app:\n    mode: rootless\n    egress: { default: deny, allow: " \
@@ -72,6 +74,29 @@ Test(vm_net, fields_say_what_replaces_and_what_changes_in_place)
 			 "\"own\":{\"fleets.web.network\":\"rootless\"},\"replace\":{}}");
 	cr_expect_str_eq(baseline, "{\"note\":{},\"update\":{},\"own\":{\"baselines.web.network\":"
 				   "\"none\"},\"replace\":{}}");
+}
+
+Test(vm_net, what_differs_from_a_record_is_told_by_its_path)
+{
+	auto_net_rig struct net_rig r;
+	auto_field_list struct field_list f = {0};
+	struct host host = {0};
+	struct seen seen = {.record = json_object_new_object()};
+
+	net_rig_make(&r, "", "    network: bridged\n    ports: [80]\n");
+	struct resource_ctx ctx = {.host = &host, .fleet = r.fleet, .choice = &r.choice};
+	resource_ops_of(RESOURCE_CLONE)->describe(&ctx, &r.clone, &f);
+	json_add(seen.record, "spec", field_list_to_json(&f));
+	cr_expect_not(resource_differs(&ctx, &r.clone, &seen, "."));
+	for (size_t i = 0; i < f.n; i++)
+		if (strcmp(f.v[i].path, "fleets.web.ports") == 0) {
+			free(f.v[i].value);
+			f.v[i].value = xstrdup("[]");
+		}
+	json_add(seen.record, "spec", field_list_to_json(&f));
+	cr_expect(resource_differs(&ctx, &r.clone, &seen, ".ports"));
+	cr_expect_not(resource_differs(&ctx, &r.clone, &seen, ".healthcheck."));
+	seen_clear(&seen);
 }
 
 Test(vm_net, a_port_knows_its_place)
