@@ -57,6 +57,8 @@ void net_serve_at(pid_t where, const char *name, const char *ip, uint16_t port, 
 /* What is said there: the words, or "refused", "timeout", "unreachable", "filtered" (an ICMP
  * answer of the filter). from: source address, may be NULL. The text lives until the next call. */
 const char *net_hear(pid_t where, const char *ip, uint16_t port, bool udp, const char *from);
+/* A TCP connection from where the caller is, with limits on its waits; -1: none. */
+int net_connect(const char *ip, uint16_t port);
 /* Runs a program there; its words end with NULL. Returns its exit status, output to out. */
 int net_run_at(pid_t where, struct buf *out, const char *const *argv);
 /* Runs fn(data) there, in a child; its result. */

@@ -114,17 +114,32 @@ static const char *word_for(int code)
 	}
 }
 
+static void limit_waits(int fd)
+{
+	const struct timeval limit = {.tv_sec = HEAR_MS / 1000, .tv_usec = HEAR_MS % 1000 * 1000};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+int net_connect(const char *ip, uint16_t port)
+{
+	struct sockaddr_in at;
+	auto_close int fd = make_socket(ip, port, false, &at);
+
+	limit_waits(fd);
+	return connect(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 ? TAKE_FD(fd) : -1;
+}
+
 static int hear(void *data)
 {
 	const struct hearing *h = data;
 	struct sockaddr_in at, from;
-	const struct timeval limit = {.tv_sec = HEAR_MS / 1000, .tv_usec = HEAR_MS % 1000 * 1000};
 	int fd = make_socket(h->ip, h->port, h->udp, &at);
 	char text[TEXT_SIZE];
 	ssize_t n = -1;
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	limit_waits(fd);
 	if (h->from) {
 		from = (struct sockaddr_in){.sin_family = AF_INET};
 		(void)inet_pton(AF_INET, h->from, &from.sin_addr);
