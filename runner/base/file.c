@@ -192,11 +192,11 @@ static void write_holder(int fd)
 		else if (i + 1 < n)
 			buf_add_char(&line, ' ');
 	}
-	/* Only talk: a full disk must not keep anybody from locking. */
-	if (ftruncate(fd, 0) == 0) {
-		ssize_t unused = pwrite(fd, line.data, line.len, 0);
-		(void)unused;
-	}
+	buf_add_char(&line, '\n');
+	/* Only talk: a full disk must not keep anybody from locking. What a longer holder left
+	 * behind the line stays, since cutting a file costs milliseconds and nobody reads on. */
+	ssize_t unused = pwrite(fd, line.data, line.len, 0);
+	(void)unused;
 }
 
 static void read_holder(int fd, struct buf *out)

@@ -2,12 +2,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "buf.h"
+#include "cleanup.h"
 #include "nfsock.h"
 
 /* The tuple that names a flow to the kernel: addresses, protocol, ports, nested. */
@@ -130,6 +133,15 @@ static void cut_one(struct mnl_socket *nl, const struct cut *cut)
 	m->nlmsg_len += (uint32_t)MNL_ALIGN(cut->len);
 	/* It may have ended meanwhile. */
 	(void)nfsock_talk(nl, m, m->nlmsg_len, NULL, NULL);
+}
+
+bool conntrack_any(void)
+{
+	auto_close int fd =
+		open("/proc/sys/net/netfilter/nf_conntrack_count", O_RDONLY | O_CLOEXEC);
+	char first = '0';
+
+	return fd < 0 || read(fd, &first, 1) != 1 || first != '0';
 }
 
 int conntrack_cut(struct mnl_socket *nl, bool (*pick)(void *data, const struct flow *flow),

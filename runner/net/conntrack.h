@@ -18,6 +18,8 @@ struct flow {
 	uint32_t answers_from; /* who answers, after translation */
 };
 
+/* Whether the namespace the process is in tracks any connection. */
+bool conntrack_any(void);
 /* Cuts every flow for which pick() is true. */
 int conntrack_cut(struct mnl_socket *nl, bool (*pick)(void *data, const struct flow *flow),
 		  void *data, struct err *err);

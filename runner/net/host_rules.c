@@ -1,9 +1,13 @@
 #include "host_rules.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "buf.h"
-#include "digest.h"
+
+/* FNV-1a: which rules these are, not a secret, and libcrypto takes milliseconds to wake up. */
+#define FNV_BASIS UINT64_C(0xcbf29ce484222325)
+#define FNV_PRIME UINT64_C(0x100000001b3)
 
 /* Set types never change: a set of another type gets another name, since the old one may hold live
  * VMs' elements. */
@@ -80,10 +84,11 @@ static const char rules[] =
 
 void host_rules_marker(char ret[HOST_RULES_MARKER_SIZE])
 {
-	char hex[DIGEST_HEX_SIZE];
+	uint64_t hash = FNV_BASIS;
 
-	digest_of(rules, sizeof(rules) - 1, hex);
-	(void)snprintf(ret, HOST_RULES_MARKER_SIZE, HOST_RULES_MARKER "%.16s", hex);
+	for (size_t i = 0; i + 1 < sizeof(rules); i++)
+		hash = (hash ^ (unsigned char)rules[i]) * FNV_PRIME;
+	(void)snprintf(ret, HOST_RULES_MARKER_SIZE, HOST_RULES_MARKER "%016" PRIx64, hash);
 }
 
 char *host_rules_text(const struct strv *stale)

@@ -43,7 +43,7 @@ static int ask_chain(struct mnl_socket *nl, const struct nftnl_chain *c, uint16_
 	return nfsock_talk(nl, m, m->nlmsg_len, fn, data);
 }
 
-static bool is_loaded(struct mnl_socket *nl)
+bool host_table_is_loaded(struct mnl_socket *nl)
 {
 	auto_chain struct nftnl_chain *c = nftnl_chain_alloc();
 	char marker[HOST_RULES_MARKER_SIZE];
@@ -87,7 +87,7 @@ int host_table_ensure(struct mnl_socket *nl, struct err *err)
 	int r = 0;
 
 	for (int i = 0; i < LOAD_TRIES; i++) {
-		if (is_loaded(nl))
+		if (host_table_is_loaded(nl))
 			return 0;
 		r = load(nl, err);
 		if (r >= 0)

@@ -10,6 +10,7 @@
 #include "elements.h"
 #include "err.h"
 
+bool host_table_is_loaded(struct mnl_socket *nl);
 /* Loads the rules unless this very generation of them is there. */
 int host_table_ensure(struct mnl_socket *nl, struct err *err);
 /* What is in the sets for that VM. */

@@ -13,7 +13,6 @@
 #include "rtlink.h"
 #include "sysctl.h"
 
-#define LOCK_MS 30000
 /* Nobody has it (TEST-NET-3): what leads there is the default route. */
 #define SOMEWHERE 0xcb007101u
 
@@ -21,37 +20,55 @@ int hostside_lock(const struct host *host, int *ret_fd, struct err *err)
 {
 	auto_free char *path = host_path(host, "ledger/net.lock");
 
-	return file_lock(path, true, deadline_in(LOCK_MS), NULL, ret_fd, err);
+	return file_lock(path, true, 0, NULL, ret_fd, err);
 }
 
 /* --- uplink ---------------------------------------------------------------------------------- */
 
 /* Only what was off becomes ours to switch off again, and forwards for VMs only (host_rules.c). */
-static int forward(struct mnl_socket *nl, const char *link, struct err *err)
+static int forward(struct mnl_socket *nl, const struct sysctl *s, struct err *err)
 {
-	const struct sysctl s = {"ipv4", link, "forwarding", false};
 	auto_elements struct elements mine = {0};
 	int r = 0;
 
-	if (sysctl_get(&s))
-		return 0;
-	(void)elements_link(&mine, SET_UPLINK, link);
+	(void)elements_link(&mine, SET_UPLINK, s->link);
 	r = elements_commit(nl, &mine, err);
-	return r < 0 ? r : sysctl_set(&s, true, err);
+	return r < 0 ? r : sysctl_set(s, true, err);
 }
 
-int hostside_prepare(struct mnl_socket *nl, struct nl_sock *rt, struct err *err)
+/* 1: `link` is where the default route leads; a host without a way out has VMs without one. */
+static int find_uplink(struct nl_sock *rt, char link[IF_NAMESIZE], struct err *err)
 {
 	struct rtlink_match m = {0};
-	char link[IF_NAMESIZE] = "";
-	int r = host_table_ensure(nl, err);
+	int r = rtlink_match_route(rt, SOMEWHERE, &m, err);
 
+	if (r <= 0)
+		return r;
+	return m.link != 0 && if_indextoname(m.link, link) && strcmp(link, "lo") != 0;
+}
+
+/* As a rule all is there, and nobody is kept waiting; what is not is made under the lock, which the
+ * one who takes it all away again holds, too. */
+int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+		     struct err *err)
+{
+	char link[IF_NAMESIZE] = "";
+	const struct sysctl forwarding = {"ipv4", link, "forwarding", false};
+	auto_close int lock = -1;
+	bool has_uplink = false;
+	int r = find_uplink(rt, link, err);
+
+	if (r < 0)
+		return r;
+	has_uplink = r > 0;
+	if (host_table_is_loaded(nl) && (!has_uplink || sysctl_get(&forwarding)))
+		return 0;
+	r = hostside_lock(host, &lock, err);
 	if (r >= 0)
-		r = rtlink_match_route(rt, SOMEWHERE, &m, err);
-	/* A host without a way out has VMs without one. */
-	if (r <= 0 || m.link == 0 || !if_indextoname(m.link, link) || strcmp(link, "lo") == 0)
-		return r < 0 ? r : 0;
-	return forward(nl, link, err);
+		r = host_table_ensure(nl, err);
+	if (r < 0 || !has_uplink || sysctl_get(&forwarding))
+		return r;
+	return forward(nl, &forwarding, err);
 }
 
 /* --- slot ------------------------------------------------------------------------------------ */
@@ -60,6 +77,7 @@ struct choice {
 	struct nl_sock *rt;
 	struct rtlink_match clash;
 	bool has_clash;
+	bool look_at_links;
 };
 
 static bool is_used(struct choice *c, uint32_t addr)
@@ -81,7 +99,7 @@ static bool is_free(void *data, uint32_t number)
 	struct slot s = slot_of(number);
 
 	return !is_used(c, s.host_addr) && !is_used(c, s.vm_addr) &&
-	       rtlink_exists(c->rt, s.link, NULL) == 0;
+	       (!c->look_at_links || rtlink_exists(c->rt, s.link, NULL) == 0);
 }
 
 static int explain(const struct choice *c, int code, struct err *err)
@@ -98,9 +116,9 @@ static int explain(const struct choice *c, int code, struct err *err)
 }
 
 int hostside_take_slot(const struct host *host, const char *owner, struct mnl_socket *nl,
-		       struct nl_sock *rt, struct slot *ret, struct err *err)
+		       struct nl_sock *rt, bool again, struct slot *ret, struct err *err)
 {
-	struct choice c = {.rt = rt};
+	struct choice c = {.rt = rt, .look_at_links = again};
 	uint32_t number = 0;
 	int r = ledger_take_if(host, "slot", owner, is_free, &c, &number, err);
 
@@ -134,14 +152,11 @@ int hostside_loopback(const struct slot *s, bool on, struct err *err)
 	return sysctl_set(&route_localnet, on, err);
 }
 
-int hostside_link_up(struct nl_sock *rt, const struct slot *s, struct err *err)
+int hostside_link_up(struct nl_sock *rt, const struct slot *s, bool loopback, struct err *err)
 {
-	const struct sysctl no_ipv6 = {"ipv6", s->link, "disable_ipv6", true};
-	const struct sysctl forwarding = {"ipv4", s->link, "forwarding", false};
-	int r = sysctl_set(&no_ipv6, true, err);
+	const struct rtlink_conf conf = {.forwarding = true, .route_localnet = loopback};
+	int r = rtlink_configure(rt, s->link, &conf, err);
 
-	if (r >= 0)
-		r = sysctl_set(&forwarding, true, err);
 	if (r >= 0)
 		r = rtlink_add_address(rt, s->link, s->host_addr, SLOT_PREFIX, err);
 	return r < 0 ? r : rtlink_set_up(rt, s->link, err);

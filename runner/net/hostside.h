@@ -18,15 +18,18 @@ struct nl_sock;
 int hostside_lock(const struct host *host, int *ret_fd, struct err *err);
 
 /* In the host's namespace. The table is there, and what leads to the default route forwards. */
-int hostside_prepare(struct mnl_socket *nl, struct nl_sock *rt, struct err *err);
-/* A slot that nothing on this host uses. In any namespace. */
+int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+		     struct err *err);
+/* A slot that nothing on this host uses; `again`: the one before was, though no route says so. In
+ * any namespace. */
 int hostside_take_slot(const struct host *host, const char *owner, struct mnl_socket *nl,
-		       struct nl_sock *rt, struct slot *ret, struct err *err);
+		       struct nl_sock *rt, bool again, struct slot *ret, struct err *err);
 /* What a supervisor that died in this directory left. In any namespace. */
 void hostside_forget_owner(const struct host *host, const char *owner, struct mnl_socket *nl);
-/* In the host's namespace: fvN, which is there, gets its address and comes up. */
-int hostside_link_up(struct nl_sock *rt, const struct slot *s, struct err *err);
-/* In the host's namespace: whether packets with 127/8 addresses may leave through fvN. */
+/* In the host's namespace: fvN, which is there, gets its address and comes up. loopback: packets
+ * with 127/8 addresses may leave through it. */
+int hostside_link_up(struct nl_sock *rt, const struct slot *s, bool loopback, struct err *err);
+/* The same, later. */
 int hostside_loopback(const struct slot *s, bool on, struct err *err);
 
 /* Everything a VM is in the table, but for what names allowed. */

@@ -51,7 +51,6 @@ static int hold_ports(struct net *n, const struct net_config *c, struct ports *r
 static int prepare(struct net *n, struct err *err)
 {
 	struct bridged *b = n->mode;
-	auto_close int lock = -1;
 	int r = netns_open(&b->host_ns, err);
 
 	if (r >= 0)
@@ -59,9 +58,7 @@ static int prepare(struct net *n, struct err *err)
 	if (r >= 0)
 		r = rtlink_open(&b->rt, err);
 	if (r >= 0)
-		r = hostside_lock(n->host, &lock, err);
-	if (r >= 0)
-		r = hostside_prepare(b->nl, b->rt, err);
+		r = hostside_prepare(n->host, b->nl, b->rt, err);
 	if (r >= 0)
 		hostside_forget_owner(n->host, n->dir, b->nl);
 	return r < 0 ? r : hold_ports(n, &n->config, &b->ports, err);
@@ -73,7 +70,7 @@ static int join_slot(struct net *n, struct nl_sock *inside, struct err *err)
 	int r = -EEXIST;
 
 	for (int i = 0; i < SLOT_TRIES && r == -EEXIST; i++) {
-		r = hostside_take_slot(n->host, n->dir, b->nl, b->rt, &b->slot, err);
+		r = hostside_take_slot(n->host, n->dir, b->nl, b->rt, i > 0, &b->slot, err);
 		if (r < 0)
 			return r;
 		b->has_slot = true;
@@ -87,13 +84,11 @@ static int enter_table(struct net *n, struct err *err)
 {
 	struct bridged *b = n->mode;
 	auto_elements struct elements all = {0};
-	auto_close int lock = -1;
-	int r = hostside_lock(n->host, &lock, err);
+	int r = 0;
 
 	hostside_elements(&b->slot, &b->ports, &n->config, &all);
-	if (r >= 0)
-		r = hostside_commit(b->nl, &all, err);
-	if (r == -ENOENT && (r = hostside_prepare(b->nl, b->rt, err)) >= 0)
+	r = hostside_commit(b->nl, &all, err);
+	if (r == -ENOENT && (r = hostside_prepare(n->host, b->nl, b->rt, err)) >= 0)
 		r = hostside_commit(b->nl, &all, err);
 	return r;
 }
@@ -107,9 +102,7 @@ static int outside(struct net *n, struct err *err)
 		return r;
 	r = enter_table(n, err);
 	if (r >= 0)
-		r = hostside_link_up(b->rt, &b->slot, err);
-	if (r >= 0 && ports_use_loopback(&b->ports))
-		r = hostside_loopback(&b->slot, true, err);
+		r = hostside_link_up(b->rt, &b->slot, ports_use_loopback(&b->ports), err);
 	if (netns_join(b->vm_ns, r < 0 ? NULL : err) < 0)
 		return -EPERM;
 	return r;
@@ -285,11 +278,8 @@ static int change(struct net *n, const struct net_config *to, struct err *err)
 {
 	struct bridged *b = n->mode;
 	auto_ports struct ports ports = {0};
-	auto_close int lock = -1;
-	int r = hostside_lock(n->host, &lock, err);
+	int r = hold_ports(n, to, &ports, err);
 
-	if (r >= 0)
-		r = hold_ports(n, to, &ports, err);
 	if (r >= 0)
 		r = change_table(n, to, &ports, err);
 	if (r < 0)
@@ -349,6 +339,23 @@ static int bridged_grant(struct net *n, const struct grants *fresh)
 	return elements_commit(b->nl, &only_new, NULL);
 }
 
+/* The kernel's list of connections is long on any host: it is looked through only when this VM had
+ * some. What it had on the host's side went through here. */
+static void leave_host(struct net *n)
+{
+	struct bridged *b = n->mode;
+	auto_elements struct elements all = {0};
+
+	hostside_elements(&b->slot, &b->ports, &n->config, &all);
+	elements_reverse(&all);
+	/* Names may have opened more. */
+	if (n->config.egress_deny || elements_commit(b->nl, &all, NULL) < 0)
+		(void)host_table_purge(b->nl, &b->slot, NULL);
+	if (conntrack_any())
+		(void)hostside_cut(b->nl, &b->slot, true, NULL);
+	(void)ledger_release(n->host, "slot", n->dir, NULL);
+}
+
 static void bridged_down(struct net *n)
 {
 	struct bridged *b = n->mode;
@@ -358,11 +365,9 @@ static void bridged_down(struct net *n)
 	if (n->loop)
 		loop_remove(n->loop, &b->check);
 	if (b->has_slot)
-		hostside_forget(b->nl, &b->slot);
+		leave_host(n);
 	ports_close(&b->ports);
 	loopback_release(n->host, n->dir, &b->loopback);
-	if (b->has_slot)
-		(void)ledger_release(n->host, "slot", n->dir, NULL);
 	nfsock_close_p(&b->nl);
 	rtlink_close_p(&b->rt);
 	cleanup_close_p(&b->host_ns);

@@ -2,12 +2,16 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_link.h>
+#include <linux/ip.h>
 #include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/inet.h>
+#include <netlink/route/link/inet6.h>
 #include <netlink/route/link/veth.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
@@ -148,6 +152,39 @@ int rtlink_add_address(struct nl_sock *sock, const char *link, uint32_t addr, un
 	if (r >= 0)
 		r = rtnl_addr_add(sock, a, 0);
 	return r < 0 ? fail(r, err, "give '%s' its address", link) : 0;
+}
+
+/* ipv6: say something of it; a kernel without it refuses the whole message. */
+static int change_conf(struct nl_sock *sock, int index, const struct rtlink_conf *conf, bool ipv6)
+{
+	auto_link struct rtnl_link *which = rtnl_link_alloc();
+	auto_link struct rtnl_link *change = rtnl_link_alloc();
+	int r = 0;
+
+	if (!which || !change)
+		return -NLE_NOMEM;
+	rtnl_link_set_ifindex(which, index);
+	if (ipv6)
+		r = rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE);
+	if (r >= 0)
+		r = rtnl_link_inet_set_conf(change, IPV4_DEVCONF_FORWARDING, conf->forwarding);
+	if (r >= 0)
+		r = rtnl_link_inet_set_conf(change, IPV4_DEVCONF_ROUTE_LOCALNET,
+					    conf->route_localnet);
+	return r < 0 ? r : rtnl_link_change(sock, which, change, 0);
+}
+
+int rtlink_configure(struct nl_sock *sock, const char *link, const struct rtlink_conf *conf,
+		     struct err *err)
+{
+	int index = 0, r = index_of(link, &index, err);
+
+	if (r < 0)
+		return r;
+	r = change_conf(sock, index, conf, true);
+	if (r == -NLE_AF_NOSUPPORT)
+		r = change_conf(sock, index, conf, false);
+	return r < 0 ? fail(r, err, "configure '%s'", link) : 0;
 }
 
 int rtlink_set_up(struct nl_sock *sock, const char *link, struct err *err)

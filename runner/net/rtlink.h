@@ -22,6 +22,15 @@ int rtlink_add_veth(struct nl_sock *sock, const char *name, const char *peer, in
 int rtlink_exists(struct nl_sock *sock, const char *name, struct err *err);
 int rtlink_add_address(struct nl_sock *sock, const char *link, uint32_t addr, unsigned int prefix,
 		       struct err *err);
+/* How a link forwards, all at once, before it is up. Not by sysctl: there the kernel does not wait
+ * for its lock but tries again and again, and a hundred VMs at once burn a processor. IPv6 gets no
+ * address on it. */
+struct rtlink_conf {
+	bool forwarding;
+	bool route_localnet;
+};
+int rtlink_configure(struct nl_sock *sock, const char *link, const struct rtlink_conf *conf,
+		     struct err *err);
 int rtlink_set_up(struct nl_sock *sock, const char *link, struct err *err);
 int rtlink_add_default_route(struct nl_sock *sock, uint32_t gateway, struct err *err);
 

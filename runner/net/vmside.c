@@ -4,7 +4,6 @@
 #include "netns.h"
 #include "nftext.h"
 #include "rtlink.h"
-#include "sysctl.h"
 
 #define TAP_ADDR 0xac100002u /* NET_GATEWAY_IP */
 #define DNS_ADDR 0xac100003u /* NET_DNS_IP: the relay listens here */
@@ -44,23 +43,22 @@ static const char rules[] =
 	"    iifname \"" NETNS_TAP "\" icmp type echo-request limit rate 20/second accept\n"
 	"    reject with icmp type admin-prohibited\n"
 	"  }\n"
+	"}\n"
+	/* There is no IPv6 inside: nothing of it comes in, goes out or goes through. */
+	"table ip6 fcvm {\n"
+	"  chain c_raw { type filter hook prerouting priority raw; policy drop; }\n"
+	"  chain c_output { type filter hook output priority raw; policy drop; }\n"
 	"}\n";
-
-static int set_sysctls(struct err *err)
-{
-	static const struct sysctl forwarding = {"ipv4", "all", "forwarding", false};
-	static const struct sysctl no_ipv6 = {"ipv6", "all", "disable_ipv6", true};
-	static const struct sysctl no_new_ipv6 = {"ipv6", "default", "disable_ipv6", true};
-	int r = sysctl_set(&no_ipv6, true, err);
-
-	if (r >= 0)
-		r = sysctl_set(&no_new_ipv6, true, err);
-	return r < 0 ? r : sysctl_set(&forwarding, true, err);
-}
 
 static int set_links(struct nl_sock *sock, const struct slot *s, struct err *err)
 {
-	int r = rtlink_add_address(sock, NETNS_TAP, TAP_ADDR, TAP_PREFIX, err);
+	static const struct rtlink_conf conf = {.forwarding = true};
+	int r = rtlink_configure(sock, NETNS_TAP, &conf, err);
+
+	if (r >= 0)
+		r = rtlink_configure(sock, VMSIDE_UPLINK, &conf, err);
+	if (r >= 0)
+		r = rtlink_add_address(sock, NETNS_TAP, TAP_ADDR, TAP_PREFIX, err);
 
 	if (r >= 0)
 		r = rtlink_add_address(sock, NETNS_TAP, DNS_ADDR, 32, err);
@@ -73,9 +71,7 @@ static int set_links(struct nl_sock *sock, const struct slot *s, struct err *err
 
 int vmside_make(struct nl_sock *sock, const struct slot *s, struct err *err)
 {
-	int r = set_sysctls(err);
+	int r = set_links(sock, s, err);
 
-	if (r >= 0)
-		r = set_links(sock, s, err);
 	return r < 0 ? r : nftext_run(rules, err);
 }
