@@ -89,13 +89,14 @@ static bool process_has(const char *pid, const char *link)
 static void name_process(const char *pid, struct net_holder *ret)
 {
 	auto_free char *path = xasprintf("/proc/%s/comm", pid);
-	auto_fclose FILE *f = fopen(path, "re");
+	auto_buf struct buf comm = BUF_INIT(256);
 	uint64_t number = 0;
 
 	(void)parse_u64(pid, 1, INT32_MAX, &number, NULL);
 	ret->pid = (pid_t)number;
-	if (f && fgets(ret->name, sizeof(ret->name), f))
-		ret->name[strcspn(ret->name, "\n")] = '\0';
+	if (file_read(path, comm.max - 1, &comm, NULL) >= 0)
+		(void)snprintf(ret->name, sizeof(ret->name), "%.*s",
+			       (int)strcspn(buf_str(&comm), "\n"), buf_str(&comm));
 }
 
 static void find_process(uint64_t inode, struct net_holder *ret)
