@@ -18,17 +18,34 @@
 #define STATE_LISTEN 0x0au /* of /proc/net/tcp */
 #define STATE_BOUND 0x07u  /* of /proc/net/udp: not connected */
 
+/* The bytes of a socket in /proc/net/tcp, as the kernel has them in memory; false: no such text. */
+static bool read_hex(const char *hex, size_t digits, uint32_t *ret)
+{
+	static const char all[] = "0123456789ABCDEF";
+	uint32_t v = 0;
+
+	for (size_t i = 0; i < digits; i++) {
+		const char *digit = hex[i] ? strchr(all, hex[i]) : NULL;
+
+		if (!digit)
+			return false;
+		v = v << 4 | (uint32_t)(digit - all);
+	}
+	*ret = v;
+	return true;
+}
+
 /* An address of /proc/net/tcp or tcp6 as IPv4: 0 for "every address"; false: only IPv6 gets there.
  */
 static bool read_address(const char *hex, uint32_t *ret)
 {
 	uint32_t words[4] = {0};
-	size_t n = strlen(hex) / 8;
+	size_t len = strcspn(hex, ":"), n = len / 8;
 
-	if (n != 1 && n != 4)
+	if (len != 8 && len != 32)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (sscanf(hex + 8 * i, "%8" SCNx32, &words[i]) != 1)
+		if (!read_hex(hex + 8 * i, 8, &words[i]))
 			return false;
 	*ret = ntohl(words[n - 1]);
 	if (n == 1)
@@ -36,23 +53,28 @@ static bool read_address(const char *hex, uint32_t *ret)
 	return words[0] == 0 && words[1] == 0 && (words[2] == htonl(0xffffu) || words[2] == 0);
 }
 
-/* A line of /proc/net/{tcp,udp}{,6}: the socket's inode when it holds the port, else 0. */
-static uint64_t inode_of(const char *line, const struct net_port *port)
-{
-	char addr[40] = "";
-	unsigned int number = 0, state = 0;
-	uint64_t inode = 0;
-	uint32_t have = 0;
-	struct in_addr want = {0};
+enum { WORD_LOCAL = 1, WORD_STATE = 3, WORD_INODE = 9, N_WORDS };
 
-	if (sscanf(line, " %*u: %39[0-9A-F]:%x %*[0-9A-F]:%*x %x %*s %*s %*s %*u %*u %" SCNu64,
-		   addr, &number, &state, &inode) != 4)
+/* A line of /proc/net/{tcp,udp}{,6}: the socket's inode when it holds the port, else 0. */
+static uint64_t inode_of(char *line, const struct net_port *port)
+{
+	char *words[N_WORDS] = {NULL}, *save = NULL, *at = line;
+	const char *colon = NULL;
+	uint32_t have = 0, number = 0, state = 0;
+	struct in_addr want = {0};
+	uint64_t inode = 0;
+
+	for (size_t i = 0; i < N_WORDS; i++, at = NULL)
+		if (!(words[i] = strtok_r(at, " \n", &save)))
+			return 0;
+	colon = strchr(words[WORD_LOCAL], ':');
+	if (!colon || !read_address(words[WORD_LOCAL], &have) || !read_hex(colon + 1, 4, &number) ||
+	    !read_hex(words[WORD_STATE], 2, &state) ||
+	    parse_u64(words[WORD_INODE], 0, UINT64_MAX, &inode, NULL) < 0)
 		return 0;
 	if (number != port->host_port || state != (port->udp ? STATE_BOUND : STATE_LISTEN))
 		return 0;
 	(void)inet_pton(AF_INET, port->host_ip, &want);
-	if (!read_address(addr, &have))
-		return 0;
 	return have == 0 || want.s_addr == 0 || have == ntohl(want.s_addr) ? inode : 0;
 }
 

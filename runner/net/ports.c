@@ -80,24 +80,35 @@ static int hold(struct held_port *h, bool own, struct err *err)
 	return r == -EADDRINUSE ? taken(&h->port, err) : r;
 }
 
-int ports_hold(const struct net_config *c, const char *loopback, struct ports *have,
-	       struct ports *ret, struct err *err)
+static int hold_all(const struct net_config *c, const char *loopback, const struct ports *have,
+		    struct ports *p, struct err *err)
 {
-	auto_ports struct ports p = {.v = xcalloc(c->n_ports + 1, sizeof(*p.v))};
-
 	for (size_t i = 0; i < c->n_ports; i++) {
-		struct held_port *h = &p.v[i];
+		struct held_port *h = &p->v[i];
 		bool own = !c->ports[i].host_ip[0];
 		int r = 0;
 
 		*h = (struct held_port){.port = c->ports[i], .fd = -1};
-		p.n = i + 1;
+		p->n = i + 1;
 		if (own)
 			(void)snprintf(h->port.host_ip, sizeof(h->port.host_ip), "%s", loopback);
 		if (!find_place(have, &h->port))
 			r = hold(h, own, err);
 		if (r < 0)
 			return r;
+	}
+	return 0;
+}
+
+int ports_hold(const struct net_config *c, const char *loopback, struct ports *have,
+	       struct ports *ret, struct err *err)
+{
+	struct ports p = {.v = xcalloc(c->n_ports + 1, sizeof(*p.v))};
+	int r = hold_all(c, loopback, have, &p, err);
+
+	if (r < 0) {
+		ports_close(&p);
+		return r;
 	}
 	for (size_t i = 0; have && i < p.n; i++) {
 		struct held_port *before = find_place(have, &p.v[i].port);
@@ -106,7 +117,6 @@ int ports_hold(const struct net_config *c, const char *loopback, struct ports *h
 			p.v[i].fd = TAKE_FD(before->fd);
 	}
 	*ret = p;
-	p = (struct ports){0};
 	return 0;
 }
 

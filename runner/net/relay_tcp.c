@@ -311,8 +311,12 @@ void relay_tcp_tick(struct relay *r, uint64_t now_ms)
 
 void relay_tcp_free(struct relay *r)
 {
-	while (r->clients)
-		client_free(r->clients);
+	struct client *next = NULL;
+
+	for (struct client *c = r->clients; c; c = next) {
+		next = c->next;
+		client_free(c);
+	}
 	loop_remove(r->spec.loop, &r->tcp);
 	cleanup_close_p(&r->tcp.fd);
 }

@@ -204,8 +204,12 @@ void relay_udp_tick(struct relay *r, uint64_t now_ms)
 
 void relay_udp_free(struct relay *r)
 {
-	while (r->exchanges)
-		exchange_free(r->exchanges);
+	struct exchange *next = NULL;
+
+	for (struct exchange *x = r->exchanges; x; x = next) {
+		next = x->next;
+		exchange_free(x);
+	}
 	loop_remove(r->spec.loop, &r->udp);
 	cleanup_close_p(&r->udp.fd);
 }
