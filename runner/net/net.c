@@ -15,6 +15,7 @@
 static const struct net_ops *const modes[] = {
 	&net_none,
 	&net_bridged,
+	&net_rootless,
 };
 
 static const struct net_ops *ops_of(enum net_mode mode)

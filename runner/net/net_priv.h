@@ -37,6 +37,6 @@ struct net_ops {
 	void (*down)(struct net *n);
 };
 
-extern const struct net_ops net_none, net_bridged;
+extern const struct net_ops net_none, net_bridged, net_rootless;
 
 #endif
