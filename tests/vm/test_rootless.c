@@ -1,0 +1,161 @@
+/* test_rootless.c - real guests of an ordinary user: reached by their ports, reaching out, kept
+ * from what is not theirs; with assets root built and memory from a file. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "user_world.h"
+#include "xalloc.h"
+
+TestSuite(rootless, .fini = user_world_cleanup);
+
+static bool has(const char *text, const char *part)
+{
+	return strstr(text, part) != NULL;
+}
+
+#define EXPECT_HEARD(call, part)                                                 \
+	do {                                                                     \
+		auto_free char *heard_ = (call);                                 \
+		cr_expect(has(heard_, (part)), "%s: heard '%s'", #call, heard_); \
+	} while (0)
+#define EXPECT_BLOCKED(call) EXPECT_HEARD(call, "timeout")
+
+static const char open_body[] = "fleets:\n"
+				"  web:\n"
+				"    from: web\n"
+				"    count: 2\n"
+				"    network: rootless\n"
+				"    ports:\n"
+				"      - \"8080\"\n"
+				"      - \"{{18080 + index}}:8080\"\n"
+				"      - \"203.0.113.2:{{19080 + index}}:8080\"\n";
+
+/* The VM's own 127.x.y.z, as ps has it. */
+static char *own_address(struct user_world *w, const char *clone)
+{
+	auto_run struct run_result r = RUN_INIT;
+	auto_free char *name = xasprintf("%s.%s", w->set, clone);
+
+	WORLD_RUN(w, &r, 0, "ps", w->set, "--json");
+	auto_json struct json_object *rows = run_json(&r);
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+		struct json_object *ports = NULL;
+
+		if (strcmp(json_opt_str(row, "name", ""), name) != 0)
+			continue;
+		cr_assert(json_object_object_get_ex(row, "ports", &ports));
+		cr_assert_eq(json_object_array_length(ports), 3);
+		return xstrdup(json_opt_str(json_object_array_get_idx(ports, 0), "host_ip", ""));
+	}
+	cr_assert_fail("ps has no %s", name);
+	return NULL;
+}
+
+static void check_published(struct user_world *w)
+{
+	auto_free char *own = own_address(w, "web-0");
+	auto_free char *other = own_address(w, "web-1");
+
+	cr_expect_str_neq(own, other);
+	EXPECT_HEARD(world_hear(w, false, own, 8080), "\"hostname\":\"web-0\"");
+	EXPECT_HEARD(world_hear(w, false, other, 8080), "\"hostname\":\"web-1\"");
+	EXPECT_HEARD(world_hear(w, false, "127.0.0.1", 18080), "\"hostname\":\"web-0\"");
+	EXPECT_HEARD(world_hear(w, false, "127.0.0.1", 18081), "\"hostname\":\"web-1\"");
+	EXPECT_HEARD(world_hear(w, true, WORLD_HOST, 19080), "\"hostname\":\"web-0\"");
+	EXPECT_HEARD(world_hear(w, true, WORLD_HOST, 19081), "\"hostname\":\"web-1\"");
+}
+
+/* Both hold their connection while the other makes one: one inner address, two VMs. */
+static void check_egress(struct user_world *w)
+{
+	(void)world_serve(w, true, "inet", WORLD_INET, 80);
+	(void)world_serve(w, true, "far", WORLD_INET_2, 8081);
+	EXPECT_HEARD(guest_hear(w, "web-0", WORLD_INET, 80), "inet 203.0.113.2");
+	EXPECT_HEARD(guest_hear(w, "web-1", WORLD_INET, 80), "inet 203.0.113.2");
+	EXPECT_HEARD(guest_hear(w, "web-1", "web.example", 8081), "far 203.0.113.2");
+	EXPECT_HEARD(guest_sh(w, "web-0", "getent hosts web.example"), WORLD_INET_2);
+	EXPECT_HEARD(guest_sh(w, "web-0", "getent hosts other.example || echo unknown"), "unknown");
+}
+
+static void check_blocked(struct user_world *w)
+{
+	int seen[] = {
+		world_serve(w, false, "lan", WORLD_HOST, 7001),
+		world_serve(w, false, "loopback", "127.0.0.1", 7002),
+		world_serve(w, true, "metadata", WORLD_METADATA, 80),
+		world_serve(w, true, "spoofed", WORLD_INET, 7003),
+	};
+	char byte;
+
+	EXPECT_HEARD(world_hear(w, true, WORLD_HOST, 7001), "lan");
+	EXPECT_HEARD(world_hear(w, true, WORLD_METADATA, 80), "metadata");
+	cr_assert_eq(read(seen[0], &byte, 1), 1);
+	cr_assert_eq(read(seen[2], &byte, 1), 1);
+	EXPECT_BLOCKED(guest_hear(w, "web-0", WORLD_HOST, 7001));
+	EXPECT_BLOCKED(guest_hear(w, "web-0", "172.16.0.2", 7002));
+	EXPECT_BLOCKED(guest_hear(w, "web-0", WORLD_METADATA, 80));
+	/* The other VM's, by the host's address; its 127.x.y.z is the guest's own loopback. */
+	EXPECT_BLOCKED(guest_hear(w, "web-0", WORLD_HOST, 19081));
+	auto_free char *spoof = guest_sh(
+		w, "web-0",
+		"ip addr add 172.16.0.101/24 dev eth0 && timeout 3 perl -MIO::Socket::INET -e "
+		"'IO::Socket::INET->new(PeerAddr=>\"" WORLD_INET ":7003\","
+		"LocalAddr=>\"172.16.0.101\") or die' 2>&1; echo ended $?; "
+		"ip addr del 172.16.0.101/24 dev eth0");
+	cr_expect(has(spoof, "ended 124"), "spoofing: %s", spoof);
+	for (size_t i = 0; i < ARRAY_SIZE(seen); i++)
+		cr_expect_lt(read(seen[i], &byte, 1), 0, "server %zu was reached", i);
+	EXPECT_HEARD(guest_hear(w, "web-0", WORLD_INET, 7003), "spoofed");
+}
+
+Test(rootless, two_clones_are_reached_reach_out_and_are_kept_from_the_host)
+{
+	struct user_world w = {0};
+	auto_run struct run_result r = RUN_INIT;
+
+	user_world_make(&w, "rootless", open_body);
+	world_resolve(&w, "web.example", WORLD_INET_2);
+	WORLD_RUN(&w, &r, 0, "apply", w.spec);
+	cr_expect(has(buf_str(&r.err), "memory.backend: auto means file here"));
+	check_published(&w);
+	check_egress(&w);
+	check_blocked(&w);
+	user_world_finish(&w);
+}
+
+static const char shut_body[] = "networks:\n"
+				"  shut:\n"
+				"    mode: rootless\n"
+				"    egress:\n"
+				"      default: deny\n"
+				"      allow: [\"203.0.113.1:80/tcp\", \"web.example:8081\"]\n"
+				"fleets:\n"
+				"  web:\n"
+				"    from: web\n"
+				"    network: shut\n"
+				"    ports: [\"18080:8080\"]\n";
+
+Test(rootless, under_deny_only_what_is_allowed_is_reached)
+{
+	struct user_world w = {0};
+	auto_run struct run_result r = RUN_INIT;
+
+	user_world_make(&w, "shut", shut_body);
+	world_resolve(&w, "web.example", WORLD_INET_2);
+	WORLD_RUN(&w, &r, 0, "apply", w.spec);
+	(void)world_serve(&w, true, "inet", WORLD_INET, 80);
+	(void)world_serve(&w, true, "other", WORLD_INET, 81);
+	(void)world_serve(&w, true, "far", WORLD_INET_2, 8081);
+	EXPECT_HEARD(world_hear(&w, false, "127.0.0.1", 18080), "\"hostname\":\"web-0\"");
+	EXPECT_HEARD(guest_hear(&w, "web-0", WORLD_INET, 80), "inet 203.0.113.2");
+	/* Told at once, not left to wait. */
+	EXPECT_HEARD(guest_hear(&w, "web-0", WORLD_INET, 81), "No route to host");
+	EXPECT_HEARD(guest_hear(&w, "web-0", WORLD_INET_2, 8081), "No route to host");
+	EXPECT_HEARD(guest_sh(&w, "web-0", "getent hosts other.example || echo unknown"),
+		     "unknown");
+	EXPECT_HEARD(guest_hear(&w, "web-0", "web.example", 8081), "far 203.0.113.2");
+	user_world_finish(&w);
+}
