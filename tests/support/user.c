@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -52,6 +55,16 @@ void user_open_tun(void)
 	cr_assert_eq(mount("tun", "/dev/net", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755"), 0);
 	cr_assert_eq(mknod(TUN, S_IFCHR | 0666, makedev(10, 200)), 0, "%s", strerror(errno));
 	cr_assert_eq(chmod(TUN, 0666), 0);
+}
+
+void user_own_network(void)
+{
+	auto_close int sock = -1;
+	struct ifreq req = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+
+	cr_assert_eq(unshare(CLONE_NEWNET), 0, "%s", strerror(errno));
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(ioctl(sock, SIOCSIFFLAGS, &req), 0, "%s", strerror(errno));
 }
 
 void user_hide(const char *path)

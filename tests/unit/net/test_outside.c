@@ -67,6 +67,7 @@ Test(outside, its_sockets_are_the_hosts_after_we_have_left)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "outside");
+	user_own_network();
 	user_open_tun();
 	user_call(&u, reach_the_host, NULL, &out);
 	cr_expect_str_eq(buf_str(&out), "not from here\nfrom there\n"
@@ -98,6 +99,7 @@ Test(outside, a_missing_slirp4netns_is_named_with_its_package)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "outside");
+	user_own_network();
 	user_open_tun();
 	if (access("/usr/bin/slirp4netns", F_OK) == 0)
 		cr_assert_eq(mount("/dev/null", "/usr/bin/slirp4netns", NULL, MS_BIND, NULL), 0);
@@ -137,6 +139,7 @@ Test(outside, one_that_was_killed_is_told_from_one_that_refuses)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "outside");
+	user_own_network();
 	user_call(&u, lose_it, NULL, &out);
 	cr_expect_str_eq(buf_str(&out),
 			 "the process outside is gone: cannot send a message: Broken pipe\n");

@@ -61,6 +61,7 @@ Test(rootless_ports, what_cannot_be_bound_is_named_with_the_reason)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "ports");
+	user_own_network();
 	user_call(&u, bind_some, NULL, &out);
 	cr_expect_str_eq(buf_str(&out),
 			 "bound\nbound\n"

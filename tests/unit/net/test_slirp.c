@@ -58,6 +58,7 @@ Test(slirp, it_forwards_ports_and_leaves_nothing)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "slirp");
+	user_own_network();
 	user_open_tun();
 	user_call(&u, start_and_stop, &u, &out);
 	cr_expect_str_eq(buf_str(&out), "taken\ngiven back\ngone already\ntaken again\nended\n"
@@ -88,6 +89,7 @@ Test(slirp, one_that_cannot_begin_is_told_at_once)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "slirp");
+	user_own_network();
 	user_open_tun();
 	cr_assert_eq(chmod("/dev/net/tun", 0600), 0);
 	user_call(&u, start_without_a_device, &u, &out);

@@ -145,6 +145,7 @@ static void in_a_bed(int (*fn)(void *data), const char *want)
 	auto_buf struct buf out = BUF_INIT(4096);
 
 	user_make(&u, "udpfwd");
+	user_own_network();
 	user_open_tun();
 	user_call(&u, fn, NULL, &out);
 	cr_expect_str_eq(buf_str(&out), want);
