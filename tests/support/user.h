@@ -19,8 +19,8 @@ void user_free(struct user *u);
 /* Moves the test into a mount namespace of its own where everybody may open /dev/net/tun, as on a
  * stock Debian. Skips the test without that device. */
 void user_open_tun(void);
-/* Moves the test into a network namespace of its own, where only lo is, up: no other test has a port
- * there. */
+/* Moves the test into a network namespace of its own, where only lo is, up: no other test has a
+ * port there. */
 void user_own_network(void);
 /* Mounts an empty directory over path, in the test's own mount namespace. */
 void user_hide(const char *path);

@@ -221,7 +221,7 @@ Test(tool, a_users_tool_may_be_root_where_nobody_else_exists)
 {
 	const char *const argv[] = {"sh", "-c",
 				    "id -u; id -g; mount -t tmpfs none /mnt && echo mounted; "
-				    "touch f && chown 0:0 f && echo own; "
+				    "touch f && chown 0:0 f && echo mine; "
 				    "chown 5:5 f 2>/dev/null || echo not others",
 				    NULL};
 	auto_buf struct buf out = BUF_INIT(200);
@@ -235,5 +235,5 @@ Test(tool, a_users_tool_may_be_root_where_nobody_else_exists)
 	spec.stdout_to = &out;
 	spec.user_namespace = true;
 	cr_assert_eq(tool_run(&spec, &err), 0, "%s", err.msg);
-	cr_expect_str_eq(buf_str(&out), "0\n0\nmounted\nown\nnot others\n");
+	cr_expect_str_eq(buf_str(&out), "0\n0\nmounted\nmine\nnot others\n");
 }
