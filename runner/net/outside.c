@@ -15,8 +15,8 @@
 #include "proc.h"
 #include "xalloc.h"
 
-#define CIDR "172.16.0.0/24"
-#define MTU "65520"
+#define CIDR "--cidr=172.16.0.0/24"
+#define MTU "--mtu=65520"
 #define LINK "slirp0"
 enum { FD_READY = 3, FD_EXIT }; /* in slirp4netns */
 #define FD_SOCK 3               /* in the process outside */
@@ -59,8 +59,8 @@ static int run_slirp(const struct request *q, const int fds[2], int *ret_pidfd, 
 	const char *const argv[] = {"slirp4netns",
 				    "--ready-fd=3",
 				    "--exit-fd=4",
-				    "--cidr=" CIDR,
-				    "--mtu=" MTU,
+				    CIDR,
+				    MTU,
 				    "--disable-dns",
 				    "--disable-host-loopback",
 				    "--enable-seccomp",

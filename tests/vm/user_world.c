@@ -23,6 +23,8 @@
 
 #define RUN_MS 300000u
 #define CACHE "/var/lib/fcvm/cache"
+#define ARCHIVE TEST_BUILD_DIR "/examples/hello.oci.tar"
+#define SOURCE "oci-archive:" ARCHIVE
 
 static struct user_world live;
 
@@ -47,9 +49,8 @@ static void build_cache(void)
 	if (cache)
 		cr_assert_eq(mount(cache, CACHE, NULL, MS_BIND, NULL), 0);
 	run_argv(&r,
-		 (const char *const[]){
-			 run_fcvm_path(), "--data-dir", "/var/lib/fcvm", "setup", "--image",
-			 "oci-archive:" TEST_BUILD_DIR "/examples/hello.oci.tar", NULL},
+		 (const char *const[]){run_fcvm_path(), "--data-dir", "/var/lib/fcvm", "setup",
+				       "--image", SOURCE, NULL},
 		 NULL, NULL, RUN_MS);
 	cr_assert_eq(r.status, 0, "%s", buf_str(&r.err));
 }
@@ -74,7 +75,7 @@ static void write_spec(struct user_world *w, const char *body)
 					 w->set, body);
 
 	copy(run_fcvm_path(), fcvm, 0755);
-	copy(TEST_BUILD_DIR "/examples/hello.oci.tar", image, 0644);
+	copy(ARCHIVE, image, 0644);
 	cr_assert_eq(file_replace(w->spec, text, strlen(text), 0644, NULL), 0);
 }
 

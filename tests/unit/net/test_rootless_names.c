@@ -89,9 +89,9 @@ static int ask(const struct rl_vm *vm, struct loop *loop, const char *name, uint
 	struct eth got, f;
 
 	query[12] = (unsigned char)len;
-	memcpy(query + 13, name, len);
-	query[15 + len] = 1; /* A */
-	query[17 + len] = 1; /* IN */
+	memcpy(query + 13, name, len + 1); /* its NUL is the root's label */
+	query[15 + len] = 1;               /* A */
+	query[17 + len] = 1;               /* IN */
 	p.data_len = 18 + len;
 	if (!find_relay(tap, &got))
 		return -1;
