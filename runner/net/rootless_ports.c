@@ -1,8 +1,5 @@
 #include "rootless_ports.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +8,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "sockets.h"
 #include "xalloc.h"
 
 void forwards_free(struct forwards *f)
@@ -45,34 +43,16 @@ static const struct forward *find(const struct forwards *f, const struct net_por
 	return NULL;
 }
 
-static int refuse(const struct net_port *port, int code, struct err *err)
-{
-	(void)err_set(err, ERR_HOST, code, "cannot publish %s:%u/%s: %s", port->host_ip,
-		      port->host_port, port->udp ? "udp" : "tcp", strerror(-code));
-	if (code == -EADDRNOTAVAIL)
-		return err_hint(err, "this host has no address %s", port->host_ip);
-	if (code == -EACCES)
-		return err_hint(err, "ports below net.ipv4.ip_unprivileged_port_start are root's");
-	return code;
-}
-
 int forwards_bind(struct outside *outside, const struct net_port *port, int *ret_fd,
 		  struct err *err)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port->host_port)};
 	auto_close int fd = -1;
-	int yes = 1;
 	int r = outside_socket(outside, AF_INET, port->udp ? SOCK_DGRAM : SOCK_STREAM, &fd, err);
 
+	if (r == 0)
+		r = sockets_bind(fd, port, err);
 	if (r < 0)
 		return r;
-	/* Connections that have ended are nobody's port; two who share one of UDP both get it. */
-	if (!port->udp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0)
-		return err_sys(err, "cannot prepare a socket");
-	if (inet_pton(AF_INET, port->host_ip, &at.sin_addr) != 1)
-		return refuse(port, -EINVAL, err);
-	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
-		return refuse(port, -errno, err);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

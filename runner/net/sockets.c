@@ -21,22 +21,32 @@ static int refuse(const struct net_port *port, int code, struct err *err)
 	return code;
 }
 
-int sockets_reserve(const struct net_port *port, int *ret_fd, struct err *err)
+int sockets_bind(int fd, const struct net_port *port, struct err *err)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port->host_port)};
+	int yes = 1;
+
+	/* Connections that have ended are nobody's port; two who share one of UDP both get it. */
+	if (!port->udp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0)
+		return err_sys(err, "cannot prepare a socket");
+	if (inet_pton(AF_INET, port->host_ip, &at.sin_addr) != 1)
+		return refuse(port, -EINVAL, err);
+	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
+		return refuse(port, -errno, err);
+	return 0;
+}
+
+int sockets_reserve(const struct net_port *port, int *ret_fd, struct err *err)
+{
 	int type = port->udp ? SOCK_DGRAM : SOCK_STREAM;
 	auto_close int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return err_sys(err, "cannot open a socket");
-	if (inet_pton(AF_INET, port->host_ip, &at.sin_addr) != 1)
-		return refuse(port, -EINVAL, err);
-	/* What a server that has ended still has in TIME_WAIT is in nobody's way; UDP would share.
-	 */
-	if (!port->udp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0)
-		return err_sys(err, "cannot set SO_REUSEADDR");
-	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
-		return refuse(port, -errno, err);
+	int r = sockets_bind(fd, port, err);
+
+	if (r < 0)
+		return r;
 	if (!port->udp && listen(fd, 0) < 0)
 		return refuse(port, -errno, err);
 	*ret_fd = TAKE_FD(fd);

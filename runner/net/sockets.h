@@ -6,6 +6,8 @@
 #include "err.h"
 #include "net_config.h"
 
+/* Binds a socket of that kind, whatever its namespace, to the port's place. */
+int sockets_bind(int fd, const struct net_port *port, struct err *err);
 /* Binds the port (and listens, so that ss and net_port_holder() show who has it); nothing is ever
  * accepted, since the packets go to the guest before they get here. -EADDRINUSE, -EADDRNOTAVAIL
  * and -EACCES say why not. */

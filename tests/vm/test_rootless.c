@@ -1,10 +1,13 @@
 /* test_rootless.c - real guests of an ordinary user: reached by their ports, reaching out, kept
  * from what is not theirs; with assets root built and memory from a file. */
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "io.h"
 #include "user_world.h"
 #include "xalloc.h"
 
@@ -136,7 +139,38 @@ static const char shut_body[] = "networks:\n"
 				"  web:\n"
 				"    from: web\n"
 				"    network: shut\n"
-				"    ports: [\"18080:8080\"]\n";
+				"    ports: [\"18080:8080\"]\n"
+				"  alone: { from: web, network: none }\n";
+
+static pid_t supervisor_of(struct user_world *w, const char *clone)
+{
+	auto_free char *path = xasprintf("%s/.local/share/fcvm/sets/%s/vms/%s/status.json",
+					 w->user.home, w->set, clone);
+	auto_json struct json_object *status = NULL;
+	struct err err = {0};
+
+	cr_assert_eq(json_load(path, &status, &err), 0, "%s", err.msg);
+	return (pid_t)json_opt_u64(json_opt_obj(status, "supervisor"), "pid", 0);
+}
+
+/* Nothing of it stays: not its port, not its uplink. */
+static void check_killed(struct user_world *w)
+{
+	auto_run struct run_result r = RUN_INIT;
+	auto_free char *text = NULL;
+	pid_t pid = supervisor_of(w, "web-0");
+	uint64_t deadline_ms = deadline_in(20000);
+
+	cr_assert_gt(pid, 1);
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+	do {
+		free(text);
+		text = world_hear(w, false, "127.0.0.1", 18080);
+	} while (*text && deadline_left(deadline_ms) > 0);
+	cr_expect_str_eq(text, "", "the port is still there");
+	WORLD_RUN(w, &r, 0, "apply", w->spec);
+	EXPECT_HEARD(world_hear(w, false, "127.0.0.1", 18080), "\"hostname\":\"web-0\"");
+}
 
 Test(rootless, under_deny_only_what_is_allowed_is_reached)
 {
@@ -157,5 +191,10 @@ Test(rootless, under_deny_only_what_is_allowed_is_reached)
 	EXPECT_HEARD(guest_sh(&w, "web-0", "getent hosts other.example || echo unknown"),
 		     "unknown");
 	EXPECT_HEARD(guest_hear(&w, "web-0", "web.example", 8081), "far 203.0.113.2");
+	/* Of the same snapshot: a network card and nothing behind it. */
+	auto_free char *alone = guest_hear(&w, "alone-0", WORLD_INET, 80);
+
+	cr_expect_not(has(alone, "inet"), "%s", alone);
+	check_killed(&w);
 	user_world_finish(&w);
 }

@@ -24,7 +24,8 @@
 #define RUN_MS 300000u
 #define CACHE "/var/lib/fcvm/cache"
 #define ARCHIVE TEST_BUILD_DIR "/examples/hello.oci.tar"
-#define SOURCE "oci-archive:" ARCHIVE
+
+static const char source[] = "oci-archive:" ARCHIVE;
 
 static struct user_world live;
 
@@ -50,7 +51,7 @@ static void build_cache(void)
 		cr_assert_eq(mount(cache, CACHE, NULL, MS_BIND, NULL), 0);
 	run_argv(&r,
 		 (const char *const[]){run_fcvm_path(), "--data-dir", "/var/lib/fcvm", "setup",
-				       "--image", SOURCE, NULL},
+				       "--image", source, NULL},
 		 NULL, NULL, RUN_MS);
 	cr_assert_eq(r.status, 0, "%s", buf_str(&r.err));
 }
