@@ -41,8 +41,8 @@ static const char base[] =
 	"		ip daddr " NET_DNS_IP " udp sport @pub_udp accept\n"
 	"		ip daddr " NET_DNS_IP " meta l4proto { tcp, udp } th dport 53 accept\n"
 	"		ip daddr " NET_GATEWAY_IP " icmp type echo-request accept\n"
-	"		ip daddr @never4 drop\n"
-	"		ip daddr @host4 drop\n"
+	"		ip daddr @never4 reject with icmp type admin-prohibited\n"
+	"		ip daddr @host4 reject with icmp type admin-prohibited\n"
 	"		jump c_egress\n"
 	"	}\n";
 
@@ -89,6 +89,7 @@ static void add_policy(const struct net_config *c, struct buf *out)
 		    "add rule " TABLE " c_egress ip daddr . meta l4proto @named_proto4 accept\n"
 		    "add rule " TABLE
 		    " c_egress ip daddr . meta l4proto . th dport @named_port4 accept\n"
+		    "add rule " TABLE " c_egress meta l4proto tcp reject with tcp reset\n"
 		    "add rule " TABLE " c_egress reject with icmp type admin-prohibited\n");
 }
 

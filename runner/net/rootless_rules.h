@@ -3,8 +3,9 @@
  *
  * The VM cannot be anybody else (MAC, address, protocol), never reaches the host (its loopback and
  * every address it has), its gateway's subnet, 169.254/16, multicast or other VMs (whose ports lie
- * on the host); under egress_deny it reaches what is allowed and nothing else. Replies to whoever
- * came in by a published port are let out whatever the policy. */
+ * on the host); under egress_deny it reaches what is allowed and nothing else. What is refused is
+ * answered as bridged VMs are; only who pretends to be somebody else hears nothing. Replies to
+ * whoever came in by a published port are let out whatever the policy. */
 #ifndef FCVM_NET_ROOTLESS_RULES_H
 #define FCVM_NET_ROOTLESS_RULES_H
 
