@@ -37,9 +37,11 @@ struct vm {
 	char *vm_dir; /* <instance>/vm: the VMM's cwd */
 	uid_t uid;    /* the VMM's; never 0 when we are root */
 	gid_t gid;
-	int tap_fd;       /* tap0 in the VM's namespace, -1 for none; borrowed */
-	int console_fd;   /* write end of the console log pipe; borrowed */
-	int userfaultfd;  /* open /dev/userfaultfd for the shim, or -1; borrowed */
+	int tap_fd;      /* tap0 in the VM's namespace, -1 for none; borrowed */
+	int console_fd;  /* write end of the console log pipe; borrowed */
+	int userfaultfd; /* open /dev/userfaultfd for the shim, or -1; borrowed */
+	/* In a user namespace of ours, with the user's own uid: their files are hidden (hide.h). */
+	bool hide_files;
 	const char *shim; /* absolute path of libfcvm-uffd.so; needed by restore, both backends */
 	/* --- filled by the engine; closed by stop(), so take your loop sources off before --- */
 	int pidfd;

@@ -117,7 +117,10 @@ int jail_enter(void *data)
 	r = drop_bounding_set();
 	if (!jail->as_root) {
 		/* In a user namespace of ours we may, elsewhere there is nothing to drop. */
-		return r < 0 && r != -EPERM ? r : drop_capabilities();
+		r = r == -EPERM ? 0 : r;
+		if (r == 0 && jail->hide)
+			r = hide_enter(jail->hide);
+		return r < 0 ? r : drop_capabilities();
 	}
 	if (r == 0 && jail->uid == 0)
 		r = -EPERM;

@@ -6,11 +6,14 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "hide.h"
+
 struct jail {
 	bool as_root; /* we are root: change uid, private mounts and /dev */
 	uid_t uid;
-	gid_t gid; /* the VMM's only group */
-	bool kvm;  /* /dev/kvm is in its /dev, owned by uid */
+	gid_t gid;               /* the VMM's only group */
+	bool kvm;                /* /dev/kvm is in its /dev, owned by uid */
+	const struct hide *hide; /* not as root: what it does not see; NULL: it sees all */
 };
 
 /* For proc_spec.prepare; data is a struct jail. Allocates nothing. */

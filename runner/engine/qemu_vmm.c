@@ -13,6 +13,7 @@
 #include "jail.h"
 #include "qemu_args.h"
 #include "qemu_find.h"
+#include "qemu_sight.h"
 #include "strv.h"
 #include "tsc.h"
 #include "xalloc.h"
@@ -137,10 +138,15 @@ static int spawn(struct vm *vm, const struct qemu_launch *l, const struct ends *
 			 .kvm = l->config->accel == VM_ACCEL_KVM},
 		.from = l->from,
 	};
+	auto_sight struct qemu_sight sight = {0};
 	int r = build_argv(vm, l, &argv, err);
 
 	if (r < 0)
 		return r;
+	if (vm->hide_files) {
+		qemu_sight_of(vm, argv.v[0], l->from ? l->from->memory_path : NULL, &sight);
+		child.jail.hide = &sight.hide;
+	}
 	build_env(vm, l->from, &env);
 	if (l->config->has_net)
 		fds[n_fds++] = (struct proc_fd){vm->tap_fd, FD_TAP};

@@ -39,13 +39,13 @@ static void make_argv(const struct host *host, const struct supervisor_spec *spe
 		strv_add(ret, "--foreground");
 }
 
-/* What it may know of our environment: where tools and its engine are. Only builds for tests look
- * at FCVM_TEST_BOOT_MS. */
+/* What it may know of our environment: where tools and its engine are, and what it hides from it.
+ * Only builds for tests look at FCVM_TEST_BOOT_MS. */
 static void make_env(const struct host *host, struct strv *ret)
 {
 	static const char *const names[] = {
-		"PATH",         "FCVM_QEMU", "FCVM_FIRECRACKER", "FCVM_TEST_BOOT_MS",
-		"ASAN_OPTIONS", "TMPDIR",
+		"PATH",   "FCVM_QEMU", "FCVM_FIRECRACKER", "FCVM_TEST_BOOT_MS", "ASAN_OPTIONS",
+		"TMPDIR", "HOME",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -38,6 +38,23 @@ static char *namespace_of(pid_t pid, const char *kind)
 	return xstrdup(target);
 }
 
+/* Of the user's files it sees the VM's own, and not the socket its supervisor listens at. */
+static void check_sight(pid_t pid, const struct user *u)
+{
+	auto_free char *root = xasprintf("/proc/%d/root%s", (int)pid, u->home);
+	auto_free char *vm = xasprintf("/proc/%d/cwd/data.img", (int)pid);
+	auto_free char *ctl = xasprintf("/proc/%d/cwd/../ctl.sock", (int)pid);
+	auto_free char *secret = path_join(root, "secret");
+	auto_free char *real = path_join(u->home, "secret");
+	auto_free char *data = path_join(root, "data");
+
+	cr_assert_eq(file_replace(real, "x", 1, 0600, NULL), 0);
+	cr_expect(file_exists(vm), "it lacks its own disk");
+	cr_expect(file_exists(data));
+	cr_expect_not(file_exists(secret), "it sees the user's files");
+	cr_expect_not(file_exists(ctl), "it sees its supervisor's socket");
+}
+
 static void check_vmm(pid_t pid, const struct user *u)
 {
 	static const char *const lines[] = {
@@ -56,6 +73,7 @@ static void check_vmm(pid_t pid, const struct user *u)
 
 		cr_expect_str_eq(line, lines[i]);
 	}
+	check_sight(pid, u);
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		auto_free char *its = namespace_of(pid, kinds[i]);
 		auto_free char *ours = namespace_of(getpid(), kinds[i]);

@@ -30,6 +30,9 @@ void user_become(const struct user *u);
 /* fn in a child with one thread that is the user (NULL: whoever the test is). What it writes to
  * stdout is added to out; fn's result must be 0. */
 void user_call(const struct user *u, int (*fn)(void *data), void *data, struct buf *out);
+/* In a child of user_call(): into a user namespace with the uid mapped to itself, as a supervisor's
+ * is. 0, or -1 and errno. */
+int user_enter_namespace(void);
 /* run_argv() as the user with nothing in the environment but PATH, HOME and env. */
 void user_run(const struct user *u, struct run_result *r, const char *const *argv,
 	      const char *const *env, uint64_t timeout_ms);
