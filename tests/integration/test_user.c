@@ -129,7 +129,7 @@ Test(user, without_the_tap_device_vms_run_and_have_no_network_card)
 {
 	auto_user struct user u = {0};
 	auto_apply_rig struct apply_rig r = {0};
-	auto_free char *manifest = NULL, *find = NULL;
+	auto_free char *find = NULL;
 	auto_run struct run_result found = RUN_INIT;
 	const struct run_result *out;
 

@@ -120,7 +120,6 @@ static int lose_it(void *data)
 	/* The only child there is. */
 	if (kill(0, 0) < 0 || waitpid(-1, NULL, WNOHANG) != 0)
 		return say("it is not there");
-	auto_buf struct buf text = BUF_INIT(64);
 	auto_fclose FILE *children = fopen("/proc/thread-self/children", "re");
 	int pid = 0;
 
