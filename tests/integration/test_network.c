@@ -200,7 +200,6 @@ Test(network, what_a_killed_supervisor_had_on_the_host_is_gone_after_destroy_or_
 	spec(&r, 2, "bridged", "    ports: [\"{{18080 + index}}:80\", 90]\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	auto_free char *two = net_host_look();
-	auto_json struct json_object *rows = apply_rig_ps(&r);
 	auto_free char *status = xasprintf("%s/sets/%s/vms/web-1/status.json", r.data, r.name);
 	auto_json struct json_object *o = NULL;
 	cr_assert_eq(json_load(status, &o, NULL), 0);
@@ -213,6 +212,7 @@ Test(network, what_a_killed_supervisor_had_on_the_host_is_gone_after_destroy_or_
 	cr_expect_lt(strlen(one), strlen(two), "%s", one);
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 2);
+	json_put_p(&o);
 	cr_assert_eq(json_load(status, &o, NULL), 0);
 	cr_assert_eq(kill((pid_t)json_opt_u64(json_opt_obj(o, "supervisor"), "pid", 0), SIGKILL),
 		     0);
@@ -248,6 +248,8 @@ Test(network, commands_by_hand_publish_as_well)
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", "baselines.web.keep_running=true", NULL);
 	apply_rig_run(&r, 0, "snapshot", "create", "web", "--tag", "warm", NULL);
 	auto_close int fd = take_port(18090);
+
+	cr_assert_geq(fd, 0);
 	const struct run_result *out = apply_rig_run(&r, 4, "snapshot", "run", "--snapshot", "warm",
 						     "-p", "18090:80", "--exec", "echo x", NULL);
 	cr_expect(strstr(buf_str(&out->err), "port 127.0.0.1:18090/tcp is taken by pid "), "%s",

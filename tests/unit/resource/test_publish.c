@@ -63,6 +63,7 @@ Test(publish, a_taken_port_is_refused_with_its_place_and_holder_unless_it_is_our
 		port);
 	struct err err = {0};
 
+	cr_assert_geq(fd, 0);
 	net_rig_make(&r, "", more);
 	auto_free char *said = xasprintf("/dir/t.yaml:13:17: fleets.web.ports[1]: port "
 					 "127.77.5.1:%u/tcp is taken by pid %d (unit-resource)",
