@@ -80,22 +80,78 @@ static int hold(struct held_port *h, bool own, struct err *err)
 	return r == -EADDRINUSE ? taken(&h->port, err) : r;
 }
 
-static int hold_all(const struct net_config *c, const char *loopback, const struct ports *have,
-		    struct ports *p, struct err *err)
-{
-	for (size_t i = 0; i < c->n_ports; i++) {
-		struct held_port *h = &p->v[i];
-		bool own = !c->ports[i].host_ip[0];
-		int r = 0;
+/* A change under way: from `have` (may be NULL) to what `c` publishes. */
+struct change {
+	const struct net_config *c;
+	const char *loopback;
+	struct ports *have;
+	bool *let_go; /* of `have`: closed on the way */
+};
 
-		*h = (struct held_port){.port = c->ports[i], .fd = -1};
+static struct net_port resolved(const struct change *ch, size_t i)
+{
+	struct net_port p = ch->c->ports[i];
+
+	if (!p.host_ip[0])
+		(void)snprintf(p.host_ip, sizeof(p.host_ip), "%s", ch->loopback);
+	return p;
+}
+
+static bool is_kept(const struct change *ch, const struct net_port *port)
+{
+	for (size_t i = 0; i < ch->c->n_ports; i++) {
+		struct net_port p = resolved(ch, i);
+
+		if (same_place(&p, port))
+			return true;
+	}
+	return false;
+}
+
+/* The VM's own sockets are in the way of the same port at another address. */
+static bool make_room(struct change *ch, const struct net_port *port)
+{
+	bool found = false;
+
+	for (size_t i = 0; ch->have && i < ch->have->n; i++) {
+		struct held_port *h = &ch->have->v[i];
+
+		if (h->fd < 0 || !net_port_clashes(&h->port, port) || is_kept(ch, &h->port))
+			continue;
+		cleanup_close_p(&h->fd);
+		h->fd = -1;
+		ch->let_go[i] = found = true;
+	}
+	return found;
+}
+
+static void take_back(struct change *ch)
+{
+	for (size_t i = 0; ch->have && i < ch->have->n; i++)
+		if (ch->let_go[i])
+			(void)sockets_reserve(&ch->have->v[i].port, &ch->have->v[i].fd, NULL);
+}
+
+static int hold_all(struct change *ch, struct ports *p, struct err *err)
+{
+	for (size_t i = 0; i < ch->c->n_ports; i++) {
+		struct held_port *h = &p->v[i];
+		bool own = !ch->c->ports[i].host_ip[0];
+		struct err why = {0};
+		int r;
+
+		*h = (struct held_port){.port = resolved(ch, i), .fd = -1};
 		p->n = i + 1;
-		if (own)
-			(void)snprintf(h->port.host_ip, sizeof(h->port.host_ip), "%s", loopback);
-		if (!find_place(have, &h->port))
-			r = hold(h, own, err);
-		if (r < 0)
+		if (find_place(ch->have, &h->port))
+			continue;
+		r = hold(h, own, &why);
+		if (r == -EADDRINUSE && make_room(ch, &h->port))
+			r = hold(h, own, &why);
+		if (r < 0) {
+			if (err)
+				*err = why;
 			return r;
+		}
 	}
 	return 0;
 }
@@ -103,11 +159,14 @@ static int hold_all(const struct net_config *c, const char *loopback, const stru
 int ports_hold(const struct net_config *c, const char *loopback, struct ports *have,
 	       struct ports *ret, struct err *err)
 {
+	auto_free bool *let_go = xcalloc(have ? have->n + 1 : 1, sizeof(*let_go));
+	struct change ch = {.c = c, .loopback = loopback, .have = have, .let_go = let_go};
 	struct ports p = {.v = xcalloc(c->n_ports + 1, sizeof(*p.v))};
-	int r = hold_all(c, loopback, have, &p, err);
+	int r = hold_all(&ch, &p, err);
 
 	if (r < 0) {
 		ports_close(&p);
+		take_back(&ch);
 		return r;
 	}
 	for (size_t i = 0; have && i < p.n; i++) {

@@ -17,17 +17,11 @@ struct user {
 	struct place at;
 };
 
-/* What a mode lacks here, and the way out. */
+/* What a mode lacks here, and the way out; hint NULL: nothing. */
 struct lack {
 	char why[200];
 	const char *hint;
 };
-
-static bool lacks_userns(struct lack *ret)
-{
-	ret->hint = "sysctl user.max_user_namespaces, or say network: none";
-	return !userns_permitted(ret->why, sizeof(ret->why));
-}
 
 static bool has_slirp(const struct host *host)
 {
@@ -36,11 +30,10 @@ static bool has_slirp(const struct host *host)
 	return path != NULL;
 }
 
-static bool is_possible(const struct host *host, enum net_mode mode, struct lack *ret)
+static void find_lack(const struct host *host, enum net_mode mode, struct lack *ret)
 {
-	*ret = (struct lack){0};
 	if (mode == NET_NONE)
-		return true;
+		return;
 	if (!netns_tap_permitted(ret->why, sizeof(ret->why)))
 		ret->hint = "give this user access to /dev/net/tun, or say network: none";
 	else if (mode == NET_BRIDGED && !host->is_root)
@@ -48,9 +41,8 @@ static bool is_possible(const struct host *host, enum net_mode mode, struct lack
 	else if (mode == NET_ROOTLESS && !has_slirp(host))
 		*ret = (struct lack){"slirp4netns is not installed",
 				     "apt install slirp4netns, or say network: none"};
-	else if (mode == NET_ROOTLESS && lacks_userns(ret))
-		return false;
-	return ret->why[0] == '\0';
+	else if (mode == NET_ROOTLESS && !userns_permitted(ret->why, sizeof(ret->why)))
+		ret->hint = "sysctl user.max_user_namespaces, or say network: none";
 }
 
 static int refuse(const struct user *u, enum net_mode mode, const struct lack *lack,
@@ -64,13 +56,24 @@ static int refuse(const struct user *u, enum net_mode mode, const struct lack *l
 	return err_hint(err, "%s", lack->hint);
 }
 
-static int check_user(const struct host *host, const struct user *u,
+static int check_user(const struct lack *lacks, const struct user *u,
 		      const struct resource_choice *choice, struct err *err)
 {
 	enum net_mode mode = vm_net_mode(choice, u->network);
-	struct lack lack;
 
-	return is_possible(host, mode, &lack) ? 0 : refuse(u, mode, &lack, err);
+	return lacks[mode].hint ? refuse(u, mode, &lacks[mode], err) : 0;
+}
+
+/* Asked once for each mode somebody uses. */
+static void find_lacks(const struct host *host, const struct fleet *fleet,
+		       const struct resource_choice *choice, struct lack ret[NET_ROOTLESS + 1])
+{
+	for (size_t i = 0; i < fleet->n_networks; i++) {
+		enum net_mode mode = vm_net_mode(choice, &fleet->networks[i]);
+
+		if (!ret[mode].hint)
+			find_lack(host, mode, &ret[mode]);
+	}
 }
 
 /* The spec refuses ports on networks that say none themselves; not those of a command line. */
@@ -94,13 +97,15 @@ static int check_ports(const struct user *u, size_t n_ports, struct place at,
 static int check_fleet(const struct host *host, const struct fleet *fleet,
 		       const struct resource_choice *choice, struct err *err)
 {
+	struct lack lacks[NET_ROOTLESS + 1] = {0};
 	int r = 0;
 
+	find_lacks(host, fleet, choice, lacks);
 	for (size_t i = 0; r >= 0 && i < fleet->n_baselines; i++) {
 		const struct baseline_spec *b = &fleet->baselines[i];
 		const struct user u = {fleet, "baselines", b->name, b->network, b->network_at};
 
-		r = check_user(host, &u, choice, err);
+		r = check_user(lacks, &u, choice, err);
 		if (r >= 0)
 			r = check_ports(&u, b->n_ports, (struct place){0}, choice, err);
 	}
@@ -108,7 +113,7 @@ static int check_fleet(const struct host *host, const struct fleet *fleet,
 		const struct fleet_spec *f = &fleet->fleets[i];
 		const struct user u = {fleet, "fleets", f->name, f->network, f->network_at};
 
-		r = check_user(host, &u, choice, err);
+		r = check_user(lacks, &u, choice, err);
 		if (r >= 0)
 			r = check_ports(&u, f->n_ports, f->ports_at, choice, err);
 	}

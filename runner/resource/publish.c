@@ -4,17 +4,75 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "map.h"
 #include "net.h"
+#include "parse.h"
 #include "record.h"
 #include "vm_net.h"
 #include "xalloc.h"
 
-static bool lives(const struct host *host, struct json_object *record)
-{
-	struct proc_id id;
+#define STAT_MAX 4096u
 
-	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, host->boot_id);
+/* What live VMs of the set have: it is given up before another of its VMs takes it. */
+struct ours {
+	struct map ports; /* names as port_name() gives them */
+	struct map pids;  /* their supervisors, in decimal */
+};
+
+static void ours_free(struct ours *o)
+{
+	map_free(&o->ports);
+	map_free(&o->pids);
+}
+#define auto_ours __attribute__((cleanup(ours_free)))
+
+static void remember(const struct resource_ctx *ctx, const struct node *node,
+		     struct json_object *record, struct ours *ours)
+{
+	auto_strv struct strv holds = {0};
+	struct proc_id id;
+	char pid[16];
+
+	vm_net_claims(ctx, node, record, NULL, &holds);
+	if (holds.n == 0 || !record_get_proc(record, "supervisor", &id) ||
+	    !proc_id_alive(&id, ctx->host->boot_id))
+		return;
+	(void)snprintf(pid, sizeof(pid), "%d", (int)id.pid);
+	(void)map_add(&ours->pids, pid, ours);
+	for (size_t i = 0; i < holds.n; i++)
+		(void)map_add(&ours->ports, holds.v[i], ours);
+}
+
+/* 0: gone. */
+static pid_t parent_of(pid_t pid)
+{
+	auto_free char *path = xasprintf("/proc/%d/stat", (int)pid);
+	auto_buf struct buf text = BUF_INIT(STAT_MAX);
+	uint64_t parent = 0;
+
+	if (file_read(path, STAT_MAX, &text, NULL) < 0)
+		return 0;
+	const char *rest = strrchr(buf_str(&text), ')');
+	/* ") S 123 ..." */
+	if (!rest || strlen(rest) < 5)
+		return 0;
+	auto_free char *number = xstrndup(rest + 4, strcspn(rest + 4, " "));
+	return parse_u64(number, 1, INT32_MAX, &parent, NULL) < 0 ? 0 : (pid_t)parent;
+}
+
+/* At another address, say: a supervisor of ours, or what it forwards with. */
+static bool is_ours(const struct ours *ours, pid_t pid)
+{
+	const pid_t both[] = {pid, pid ? parent_of(pid) : 0};
+	char text[16];
+
+	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
+		(void)snprintf(text, sizeof(text), "%d", (int)both[i]);
+		if (map_has(&ours->pids, text))
+			return true;
+	}
+	return false;
 }
 
 /* At the port's place in the spec; `how` says what is the matter, and the way out. */
@@ -42,7 +100,7 @@ static int refuse_taken(const struct resource_ctx *ctx, const struct vm_net_port
 }
 
 static int admit(const struct resource_ctx *ctx, const struct vm_net_port *want,
-		 const struct map *ours, struct err *err)
+		 const struct ours *ours, struct err *err)
 {
 	const struct port *p = &want->port;
 	struct net_port port = {
@@ -52,17 +110,17 @@ static int admit(const struct resource_ctx *ctx, const struct vm_net_port *want,
 	struct err how = {0};
 
 	/* The VM's own address is given to it when it is made. */
-	if (!*p->host_ip || map_has(ours, port_name(p, name)))
+	if (!*p->host_ip || map_has(&ours->ports, port_name(p, name)))
 		return 0;
 	memcpy(port.host_ip, p->host_ip, sizeof(port.host_ip));
 	int r = net_port_holder(&port, &by, &how);
-	if (r == 0)
+	if (r == 0 || (r > 0 && is_ours(ours, by.pid)))
 		return 0;
 	return r < 0 ? refuse(ctx, want, &how, err) : refuse_taken(ctx, want, &by, err);
 }
 
 static int admit_node(const struct resource_ctx *ctx, const struct node *node,
-		      const struct map *ours, struct err *err)
+		      const struct ours *ours, struct err *err)
 {
 	size_t n = vm_net_count(node);
 	int r = 0;
@@ -78,19 +136,6 @@ static int admit_node(const struct resource_ctx *ctx, const struct node *node,
 	return r;
 }
 
-/* What a live VM of the set has is given up before another of its VMs takes it. */
-static void remember(const struct resource_ctx *ctx, const struct node *node,
-		     struct json_object *record, struct map *ours)
-{
-	auto_strv struct strv holds = {0};
-
-	vm_net_claims(ctx, node, record, NULL, &holds);
-	if (holds.n == 0 || !lives(ctx->host, record))
-		return;
-	for (size_t i = 0; i < holds.n; i++)
-		(void)map_add(ours, holds.v[i], ours);
-}
-
 static bool is_vm(const struct node *n)
 {
 	return n->kind == RESOURCE_CLONE || n->kind == RESOURCE_BASELINE;
@@ -104,7 +149,7 @@ static bool publishes(const struct node *n)
 int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
 			 const struct seen *seen, size_t n, const bool *making, struct err *err)
 {
-	auto_map struct map ours = {0};
+	auto_ours struct ours ours = {0};
 	size_t first = 0;
 	int r = 0;
 

@@ -109,6 +109,10 @@ Test(network, ports_and_policy_change_in_place)
 	cr_expect_str_eq(apply_rig_text(&r, "web-0", "health"), "healthy", "still");
 	expect_ports(&r, "web-0", "127.0.0.1:18081->80/tcp");
 	expect_ports(&r, "web-2", "127.0.0.1:18083->80/tcp");
+	/* The same port, at every address. */
+	spec(&r, 3, "bridged", "    ports: [\"0.0.0.0:{{18081 + index}}:80\"]\n");
+	expect_plan(&r, "0 to create, 3 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-1", "0.0.0.0:18082->80/tcp");
 	spec(&r, 3, "n",
 	     "networks:\n  n: { mode: bridged, egress: { default: deny, allow: [192.0.2.1] } }\n");
 	expect_plan(&r, "0 to create, 3 to update, 0 to replace, 0 to destroy");

@@ -77,6 +77,26 @@ Test(publish, a_taken_port_is_refused_with_its_place_and_holder_unless_it_is_our
 	cr_expect_eq(admit(&r, gone, true, &err), -EADDRINUSE, "the record's VM is dead");
 }
 
+/* What is in the way is what is changed: the VM's own socket, at another address. */
+Test(publish, a_port_that_moves_to_every_address_is_our_own)
+{
+	auto_net_rig struct net_rig was, now;
+	uint16_t port = 0;
+	auto_close int fd = listen_somewhere(&port);
+	auto_free char *one = xasprintf(
+		"    network: bridged\n    ports: [\"127.77.5.1:{{%u - 1 + index}}:80\"]\n", port);
+	auto_free char *all = xasprintf(
+		"    network: bridged\n    ports: [\"0.0.0.0:{{%u - 1 + index}}:80\"]\n", port);
+	struct err err = {0};
+
+	cr_assert_geq(fd, 0);
+	net_rig_make(&was, "", one);
+	net_rig_make(&now, "", all);
+	auto_json struct json_object *ours = record_of(&was, true), *gone = record_of(&was, false);
+	cr_expect_eq(admit(&now, ours, true, &err), 0, "%s", err.msg);
+	cr_expect_eq(admit(&now, gone, true, &err), -EADDRINUSE);
+}
+
 Test(publish, an_address_of_another_machine_is_refused)
 {
 	auto_net_rig struct net_rig r;
