@@ -171,8 +171,10 @@ SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise
 $(B)/tests/unit-memory: | $(B)/libfcvm-uffd.so $(B)/tests/shim_probe
 .PHONY: fakes
 fakes: $(FAKES)
+# Real guests live in the same little internet as the unit tests of networks.
+vm_world := $(patsubst %,tests/unit/net/net_%.c,world place talk dns)
 define suite_rules
-$(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c)) $(SUPPORT_OBJ) $(SUITE_LIBS)
+$(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c) $($(1)_world)) $(SUPPORT_OBJ) $(SUITE_LIBS)
 	@mkdir -p $$(@D)
 	$$(Q)$$(link_test) -lcriterion
 endef
