@@ -4,6 +4,7 @@
 #include "net.h"
 #include "net_place.h"
 #include "net_rig.h"
+#include "xalloc.h"
 
 #define OPEN "\"egress\":\"allow\",\"allow\":[],\"dns\":[]}"
 #define PLAIN "{\"mode\":\"bridged\",\"ports\":[]," OPEN
@@ -96,6 +97,11 @@ Test(bridged, a_guest_reaches_neither_its_host_nor_other_guests_nor_metadata)
 	cr_expect_str_eq(net_hear(0, "127.0.0.1", 22, false, NULL), "host 127.0.0.1");
 	cr_expect_str_eq(net_hear(0, "169.254.169.254", 80, false, NULL), "inet " RIG_WAN);
 
+	/* Once more from the VM's namespace, where what it filters itself is not in the way. */
+	cr_expect_str_eq(net_hear(b.supervisor, RIG_WAN, 22, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.supervisor, "10.200.0.2", 80, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.supervisor, RIG_WAN, 9090, false, NULL), "filtered");
+	cr_expect_str_eq(net_hear(b.supervisor, "169.254.169.254", 80, false, NULL), "filtered");
 	cr_expect_str_eq(net_hear(b.guest, RIG_WAN, 22, false, NULL), "filtered");
 	cr_expect_str_eq(net_hear(b.guest, "10.200.0.5", 22, false, NULL), "filtered");
 	cr_expect_str_eq(net_hear(b.guest, "10.200.0.1", 22, false, NULL), "filtered");
@@ -108,34 +114,49 @@ Test(bridged, a_guest_reaches_neither_its_host_nor_other_guests_nor_metadata)
 	net_vm_down(&b);
 }
 
-/* A datagram the guest sends in another's name gets nowhere, not even to where there is no way
- * back from. */
+static void expect_counted(pid_t where, const char *what, int n)
+{
+	static const char *const list[] = {"nft", "list", "table", "ip", "t", NULL};
+	auto_buf struct buf seen = BUF_INIT(65536);
+	auto_free char *want = xasprintf("%s counter packets %d ", what, n);
+
+	cr_assert_eq(net_run_at(where, &seen, list), 0);
+	cr_expect(strstr(buf_str(&seen), want), "%s", buf_str(&seen));
+}
+
+#define COUNT(hook)                                                                 \
+	(const char *const[])                                                       \
+	{                                                                           \
+		"nft",                                                              \
+			"add table ip t; add chain ip t c { type filter hook " hook \
+			" priority 10; }; add rule ip t c udp dport 99 counter",    \
+			NULL                                                        \
+	}
+
+/* A datagram sent in another's name gets nowhere, not even to where there is no way back from. */
 Test(bridged, a_spoofed_source_gets_nowhere)
 {
+	static const char *const no_masquerade[] = {"nft", "flush chain ip fcvm c_post", NULL};
 	auto_world struct net_world w;
-	auto_buf struct buf seen = BUF_INIT(65536);
-	static const char *const count[] = {"nft", "list", "ruleset", NULL};
-	static const char *const add[] = {
-		"nft",
-		"add table ip t; add chain ip t c { type filter hook prerouting priority 0; }; "
-		"add rule ip t c udp dport 99 counter",
-		NULL};
 	struct net_vm vm;
 
 	net_world_make(&w, NULL);
 	net_vm_up(&w, &vm, "vm", PLAIN);
 	net_ip_at(vm.guest, "addr add 10.9.9.9/32 dev eth0");
 	net_ip_at(vm.guest, "addr add " RIG_WAN "/32 dev eth0");
-	cr_assert_eq(net_run_at(0, NULL, add), 0);
-	cr_assert_eq(net_run_at(w.inet, NULL, add), 0);
+	cr_assert_eq(net_run_at(0, NULL, COUNT("prerouting")), 0);
+	cr_assert_eq(net_run_at(w.inet, NULL, COUNT("prerouting")), 0);
 	(void)net_hear(vm.guest, RIG_INET, 99, true, "10.9.9.9");
 	(void)net_hear(vm.guest, RIG_INET, 99, true, RIG_WAN);
-	cr_assert_eq(net_run_at(0, &seen, count), 0);
-	cr_expect(strstr(buf_str(&seen), "udp dport 99 counter packets 0 "), "%s", buf_str(&seen));
+	expect_counted(0, "udp dport 99", 0);
 	(void)net_hear(vm.guest, RIG_INET, 99, true, NULL);
-	buf_reset(&seen);
-	cr_assert_eq(net_run_at(w.inet, &seen, count), 0);
-	cr_expect(strstr(buf_str(&seen), "udp dport 99 counter packets 1 "), "%s", buf_str(&seen));
+	expect_counted(w.inet, "udp dport 99", 1);
+
+	/* Should the VM's namespace fail to do its part, the host does. */
+	net_ip_at(vm.supervisor, "addr add 10.9.9.9/32 dev up0");
+	cr_assert_eq(net_run_at(vm.supervisor, NULL, no_masquerade), 0);
+	(void)net_hear(vm.supervisor, RIG_INET, 99, true, "10.9.9.9");
+	expect_counted(0, "udp dport 99", 1);
 	net_vm_down(&vm);
 }
 
@@ -187,4 +208,66 @@ Test(bridged, an_allowlist_is_all_there_is)
 	}
 	net_vm_down(&vm);
 	net_vm_down(&other);
+}
+
+/* The neighbours of a host may write any destination into what they send it. */
+Test(bridged, nobody_outside_gets_in_but_by_what_is_published_there)
+{
+	static const char *const send_loopback[] = {
+		"sh", "-ec",
+		"ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1/32 via 203.0.113.2; "
+		"echo 1 >/proc/sys/net/ipv4/conf/in0/route_localnet",
+		NULL};
+	auto_world struct net_world w;
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_vm_up(&w, &vm, "vm", ports);
+	net_serve_at(vm.guest, "guest", "0.0.0.0", 80, false);
+	net_ip_at(w.inet, "route add 10.200.0.0/16 via " RIG_WAN);
+	cr_assert_eq(net_run_at(w.inet, NULL, send_loopback), 0);
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(w.inet, "127.0.0.1", 8080, false, NULL), "timeout");
+	cr_expect_str_eq(net_hear(w.inet, "10.200.0.2", 80, false, NULL), "timeout");
+	net_vm_down(&vm);
+}
+
+/* Forwarding is on at the uplink for VMs; the host is no router for anybody else. */
+Test(bridged, a_host_with_vms_is_no_router_for_its_neighbours)
+{
+	auto_world struct net_world w;
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_vm_up(&w, &vm, "vm", PLAIN);
+	net_ip_at(0, "link add lan0 type veth peer name lan1");
+	net_ip_at(0, "addr add 198.18.0.1/24 dev lan0");
+	net_ip_at(0, "link set lan0 up");
+	net_ip_at(0, "link set lan1 up");
+	net_ip_at(0, "neigh add 198.18.0.9 lladdr 02:00:00:00:00:09 dev lan0");
+	net_ip_at(w.inet, "route add 198.18.0.0/24 via " RIG_WAN);
+	cr_assert_eq(net_run_at(0, NULL, COUNT("forward")), 0);
+	(void)net_hear(w.inet, "198.18.0.9", 99, true, NULL);
+	expect_counted(0, "udp dport 99", 0);
+	net_vm_down(&vm);
+}
+
+/* Nothing of it: the host's end has no address to talk to, and inside all of it is dropped. */
+Test(bridged, there_is_no_ipv6)
+{
+	static const char *const look[] = {"ip", "-6", "addr", "show", "dev", "fv0", NULL};
+	auto_world struct net_world w;
+	auto_buf struct buf out = BUF_INIT(65536);
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_vm_up(&w, &vm, "vm", PLAIN);
+	cr_assert_eq(net_run_at(0, &out, look), 0);
+	cr_expect_str_eq(buf_str(&out), "");
+	cr_assert_eq(net_run_at(vm.supervisor, &out,
+				(const char *const[]){"nft", "list", "table", "ip6", "fcvm", NULL}),
+		     0);
+	cr_expect(strstr(buf_str(&out), "hook prerouting priority raw; policy drop;"));
+	cr_expect(strstr(buf_str(&out), "hook output priority raw; policy drop;"));
+	net_vm_down(&vm);
 }
