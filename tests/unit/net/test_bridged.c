@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "net.h"
 #include "net_place.h"
 #include "net_rig.h"
@@ -270,4 +271,31 @@ Test(bridged, there_is_no_ipv6)
 	cr_expect(strstr(buf_str(&out), "hook prerouting priority raw; policy drop;"));
 	cr_expect(strstr(buf_str(&out), "hook output priority raw; policy drop;"));
 	net_vm_down(&vm);
+}
+
+Test(bridged, one_process_gives_back_all_it_took)
+{
+	auto_world struct net_world w;
+	auto_free char *dir = NULL;
+	auto_loop struct loop *loop = NULL;
+	struct net_port port = {"", 80, 80, false};
+	struct net_config c = {.mode = NET_BRIDGED, .ports = &port, .n_ports = 1};
+	struct net *n = NULL;
+	struct err err = {0};
+
+	net_world_make(&w, NULL);
+	dir = path_join(w.dir, "vm");
+	cr_assert_geq(file_mkdir_p(dir, 0711, &err), 0, "%s", err.msg);
+	const struct net_spec spec = {.host = &w.host, .dir = dir, .config = &c};
+
+	cr_assert_geq(loop_new(&loop, &err), 0);
+	cr_assert_geq(net_up(&spec, &n, &err), 0, "%s", err.msg);
+	cr_assert_geq(net_serve(n, loop, &err), 0, "%s", err.msg);
+	cr_expect_eq(net_mtu(n), 1500u);
+	cr_expect_geq(net_tap_fd(n), 0);
+	c.n_ports = 0;
+	c.egress_deny = true;
+	cr_assert_geq(net_update(n, &c, &err), 0, "%s", err.msg);
+	cr_expect_eq(net_look(n)->n_ports, 0u);
+	net_down(n);
 }
