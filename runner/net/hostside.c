@@ -232,27 +232,41 @@ int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err 
 }
 
 struct cut {
-	const struct slot *slot;
+	const struct slot *slots;
+	size_t n;
 	bool all;
 };
 
 static bool is_of(void *data, const struct flow *flow)
 {
 	const struct cut *c = data;
-	uint32_t vm = c->slot->vm_addr;
 
-	return flow->src == vm || (c->all && (flow->dst == vm || flow->answers_from == vm));
+	for (size_t i = 0; i < c->n; i++) {
+		uint32_t vm = c->slots[i].vm_addr;
+
+		if (flow->src == vm || (c->all && (flow->dst == vm || flow->answers_from == vm)))
+			return true;
+	}
+	return false;
 }
 
 int hostside_cut(struct mnl_socket *nl, const struct slot *s, bool all, struct err *err)
 {
-	struct cut c = {.slot = s, .all = all};
+	struct cut c = {.slots = s, .n = 1, .all = all};
 
 	return conntrack_cut(nl, is_of, &c, err);
+}
+
+void hostside_cut_dead(struct mnl_socket *nl, const struct slot *slots, size_t n)
+{
+	struct cut c = {.slots = slots, .n = n, .all = true};
+
+	if (n > 0)
+		(void)conntrack_cut(nl, is_of, &c, NULL);
 }
 
 void hostside_forget(struct mnl_socket *nl, const struct slot *s)
 {
 	(void)host_table_purge(nl, s, NULL);
-	(void)hostside_cut(nl, s, true, NULL);
+	hostside_cut_dead(nl, s, 1);
 }

@@ -46,6 +46,8 @@ void hostside_again(const struct slot *s, const struct grants *g, struct element
 int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err *err);
 /* Cuts what the VM began, or with `all` what goes to it as well. */
 int hostside_cut(struct mnl_socket *nl, const struct slot *s, bool all, struct err *err);
+/* The same for VMs that are gone, as far as possible. */
+void hostside_cut_dead(struct mnl_socket *nl, const struct slot *slots, size_t n);
 /* Takes the VM out of the table and cuts its connections; as far as possible. */
 void hostside_forget(struct mnl_socket *nl, const struct slot *s);
 

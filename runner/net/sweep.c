@@ -18,7 +18,15 @@ struct sweep {
 	const struct host *host;
 	struct mnl_socket *nl;
 	struct nl_sock *rt;
+	struct slot *dead; /* their connections go together: the kernel's list of them is long */
+	size_t n_dead, cap;
 };
+
+static void add_dead(struct sweep *w, const struct slot *s)
+{
+	w->dead = xgrow(w->dead, &w->cap, w->n_dead + 1, sizeof(*w->dead));
+	w->dead[w->n_dead++] = *s;
+}
 
 /* 1: nobody holds the directory's network, and until *ret_lock is closed nobody will. */
 static int is_dead(const char *owner, int *ret_lock)
@@ -32,14 +40,16 @@ static int is_dead(const char *owner, int *ret_lock)
 
 static void sweep_slot(void *data, uint32_t number, const char *owner)
 {
-	const struct sweep *w = data;
+	struct sweep *w = data;
 	struct slot s = slot_of(number);
 	auto_close int lock = -1;
 
 	if (!is_dead(owner, &lock))
 		return;
-	hostside_forget(w->nl, &s);
+	/* Its number may go out again at once: its elements go first. */
+	(void)host_table_purge(w->nl, &s, NULL);
 	(void)ledger_release(w->host, "slot", owner, NULL);
+	add_dead(w, &s);
 }
 
 static void sweep_loopback(void *data, uint32_t number, const char *owner)
@@ -54,7 +64,7 @@ static void sweep_loopback(void *data, uint32_t number, const char *owner)
 
 /* Elements whose link is gone, of whichever data directory: a VM's link comes before its elements.
  */
-static void sweep_orphans(const struct sweep *w)
+static void sweep_orphans(struct sweep *w)
 {
 	auto_elements struct elements vms = {0};
 
@@ -65,8 +75,10 @@ static void sweep_orphans(const struct sweep *w)
 		struct slot s;
 
 		element_link_name(&vms.v[i], link);
-		if (slot_of_link(link, &s) && rtlink_exists(w->rt, link, NULL) == 0)
-			hostside_forget(w->nl, &s);
+		if (!slot_of_link(link, &s) || rtlink_exists(w->rt, link, NULL) != 0)
+			continue;
+		(void)host_table_purge(w->nl, &s, NULL);
+		add_dead(w, &s);
 	}
 }
 
@@ -89,6 +101,19 @@ static int sweep_table(const struct sweep *w, struct err *err)
 	return 0;
 }
 
+static int sweep_host(struct sweep *w, struct err *err)
+{
+	int r = ledger_each(w->host, "slot", sweep_slot, w, err);
+
+	if (r >= 0)
+		r = ledger_each(w->host, "loopback", sweep_loopback, w, err);
+	if (r < 0)
+		return r;
+	sweep_orphans(w);
+	hostside_cut_dead(w->nl, w->dead, w->n_dead);
+	return sweep_table(w, err);
+}
+
 int net_sweep(const struct host *host, struct err *err)
 {
 	auto_nfsock struct mnl_socket *nl = NULL;
@@ -105,11 +130,7 @@ int net_sweep(const struct host *host, struct err *err)
 		return r;
 	w.nl = nl;
 	w.rt = rt;
-	r = ledger_each(host, "slot", sweep_slot, &w, err);
-	if (r >= 0)
-		r = ledger_each(host, "loopback", sweep_loopback, &w, err);
-	if (r < 0)
-		return r;
-	sweep_orphans(&w);
-	return sweep_table(&w, err);
+	r = sweep_host(&w, err);
+	free(w.dead);
+	return r;
 }

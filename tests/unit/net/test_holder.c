@@ -42,6 +42,7 @@ Test(holder, a_taken_port_names_the_process)
 		struct err err = {0};
 		auto_close int fd = take_port(cases[i].taken, cases[i].udp, &port);
 
+		cr_assert_geq(fd, 0);
 		(void)snprintf(port.host_ip, sizeof(port.host_ip), "%s", cases[i].asked);
 		cr_assert_geq(fd, 0);
 		cr_assert_eq(net_port_holder(&port, &holder, &err), 1, "%s", err.msg);
