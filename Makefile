@@ -27,7 +27,7 @@ WERROR ?= $(if $(filter true,$(CI)),1)
 STD := -std=gnu17 -D_GNU_SOURCE
 OPT ?= -O2 -g
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
-LDHARDEN := -pie -Wl,-z,relro,-z,now
+LDHARDEN := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 ifdef SAN
 OPT := -O1 -g -fno-omit-frame-pointer
 HARDEN := -fPIE
@@ -47,7 +47,7 @@ VERSION := 0.1.0
 CFLAGS_ALL = $(STD) $(OPT) $(WARN) $(if $(WERROR),-Werror) $(HARDEN) $(SANFLAGS) \
 	-include runner/base/banned.h -DFCVM_VERSION='"$(VERSION)"' $(if $(HOOKS),-DFCVM_TEST_HOOKS)
 LDFLAGS_ALL = $(LDHARDEN) $(SANFLAGS)
-LIBS := -lnl-route-3 -lnl-3 -lnftables -lnftnl -lmnl -lyaml -ljson-c -lcrypto -larchive -llz4 -lzstd -lpthread
+LIBS := -lnl-route-3 -lnl-3 -lnftables -lnftnl -lmnl -lyaml -ljson-c -lcrypto -larchive -llz4 -lzstd -lcurl -lpthread
 
 # libnl keeps its headers in a folder of their own.
 $(B)/obj/runner/net/%.o $(B)/obj/tests/%.o: CFLAGS_ALL += -isystem /usr/include/libnl3

@@ -11,10 +11,12 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "file.h"
+#include "init.h"
 #include "io.h"
 #include "xalloc.h"
 
 #define BLOCK_DIR "/sys/block"
+#define CMDLINE_MAX 8192
 #define SYSFS_FILE_SIZE 4096 /* what fstat claims, whatever is in it */
 
 int disks_watch(int *ret_fd, struct err *err)
@@ -47,11 +49,42 @@ int disks_wait(int watch_fd, int (*ready)(void *data), void *data, uint64_t dead
 	}
 }
 
+void disks_serial_by_order(const char *cmdline, const char *device, struct buf *ret)
+{
+	char list[CMDLINE_MAX];
+	const char *at = list;
+	bool is_disk = strncmp(device, "vd", 2) == 0 && device[2] >= 'a' && device[2] <= 'z' &&
+		       device[3] == '\0';
+
+	buf_reset(ret);
+	init_cmdline_value(cmdline, "fcvm.disks", list, sizeof(list));
+	for (char disk = 'a'; is_disk && disk < device[2] && *at; disk++) {
+		at += strcspn(at, ",");
+		at += *at == ',';
+	}
+	if (is_disk)
+		buf_add(ret, at, strcspn(at, ","));
+}
+
+/* True when the host names the disks by their order. */
+static bool serial_by_order(const char *name, struct buf *ret)
+{
+	auto_buf struct buf cmdline = BUF_INIT(CMDLINE_MAX);
+
+	if (file_read("/proc/cmdline", CMDLINE_MAX - 1, &cmdline, NULL) < 0 ||
+	    !strstr(buf_str(&cmdline), "fcvm.disks="))
+		return false;
+	disks_serial_by_order(buf_str(&cmdline), name, ret);
+	return true;
+}
+
 /* The serial of a block device, "" when it has none. */
 static void read_serial(const char *name, struct buf *ret)
 {
 	auto_free char *path = xasprintf(BLOCK_DIR "/%s/serial", name);
 
+	if (serial_by_order(name, ret))
+		return;
 	buf_reset(ret);
 	if (file_read(path, SYSFS_FILE_SIZE, ret, NULL) == 0 && ret->len)
 		ret->data[strcspn(ret->data, "\n")] = '\0';

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "buf.h"
 #include "err.h"
 #include "strv.h"
 
@@ -13,6 +14,9 @@ int disks_watch(int *ret_fd, struct err *err);
 int disks_wait(int watch_fd, int (*ready)(void *data), void *data, uint64_t deadline_ms);
 /* "/dev/vdX" of the disk with this serial, waited for; caller frees. */
 int disks_find(int watch_fd, const char *serial, uint64_t deadline_ms, char **ret, struct err *err);
+/* Where the VMM gives disks serials of its own making, "fcvm.disks=root,data" on the kernel's
+ * command line names them in their order. *ret gets that of "vda"..., or nothing; pure. */
+void disks_serial_by_order(const char *cmdline, const char *device, struct buf *ret);
 /* Serials that begin with prefix, sorted. */
 int disks_list(const char *prefix, struct strv *ret, struct err *err);
 

@@ -146,12 +146,16 @@ struct listener {
 static void on_listener(struct loop *loop, struct loop_source *src, uint32_t events)
 {
 	struct listener *l = src->data;
-	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct sockaddr_vm peer = {.svm_cid = VMADDR_CID_ANY};
+	socklen_t size = sizeof(peer);
+	auto_close int fd =
+		accept4(src->fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)loop;
 	(void)events;
-	if (fd >= 0)
-		(void)serve_connection(l->agent, l->port, fd);
+	/* Whoever is root here is so for the host only: a guest's loopback has another address. */
+	if (fd >= 0 && peer.svm_cid == VMADDR_CID_HOST)
+		(void)serve_connection(l->agent, l->port, TAKE_FD(fd));
 }
 
 int serve_vsock(struct agent *agent, struct err *err)

@@ -36,6 +36,10 @@ ssize_t io_recv_fds(int sock, void *data, size_t size, int *ret_fds, size_t max_
  * directory, so any instance directory works. Both descriptors are close-on-exec. */
 int io_unix_listen(const char *path, int backlog, int *ret_fd, struct err *err); /* unlinks first */
 int io_unix_connect(const char *path, uint64_t deadline_ms, int *ret_fd, struct err *err);
+/* A socket somebody we do not trust has made: dir/name is connected to if it is a socket of uid,
+ * and no link is followed. -ENOENT and -ECONNREFUSED pass through. */
+int io_unix_connect_owned(const char *dir, const char *name, uid_t uid, uint64_t deadline_ms,
+			  int *ret_fd, struct err *err);
 
 /* RFC 3339 UTC with milliseconds, 24 characters and NUL. */
 #define IO_TIME_SIZE 25

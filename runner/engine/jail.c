@@ -13,14 +13,21 @@
 
 #include "cleanup.h"
 
-/* QEMU inherits its tap and userfaultfd; only KVM is opened by name. */
+/* QEMU inherits its tap and userfaultfd, Firecracker opens them by name. */
+enum wish { ALWAYS, IF_KVM, IF_TUN, IF_USERFAULTFD };
+
 static const struct node {
 	const char *path;
 	mode_t mode;
-	bool kvm_only;
+	enum wish wish;
 } nodes[] = {
-	{"/dev/null", 0666, false},    {"/dev/zero", 0666, false}, {"/dev/random", 0444, false},
-	{"/dev/urandom", 0444, false}, {"/dev/kvm", 0600, true},
+	{"/dev/null", 0666, ALWAYS},
+	{"/dev/zero", 0666, ALWAYS},
+	{"/dev/random", 0444, ALWAYS},
+	{"/dev/urandom", 0444, ALWAYS},
+	{"/dev/kvm", 0600, IF_KVM},
+	{"/dev/net/tun", 0600, IF_TUN},
+	{"/dev/userfaultfd", 0600, IF_USERFAULTFD},
 };
 
 static const struct {
@@ -33,11 +40,25 @@ static const struct {
 	{RLIMIT_MSGQUEUE, 0},
 };
 
+static bool is_wished(const struct jail *jail, const struct node *n)
+{
+	const bool wishes[] = {
+		[ALWAYS] = true,
+		[IF_KVM] = jail->kvm,
+		[IF_TUN] = jail->tun,
+		[IF_USERFAULTFD] = jail->userfaultfd,
+	};
+
+	return wishes[n->wish];
+}
+
 static int make_node(const struct jail *jail, const struct node *n, dev_t dev)
 {
+	if (n->wish == IF_TUN && mkdir("/dev/net", 0755) < 0)
+		return -errno;
 	if (mknod(n->path, S_IFCHR | n->mode, dev) < 0 || chmod(n->path, n->mode) < 0)
 		return -errno;
-	if (n->kvm_only && chown(n->path, jail->uid, jail->gid) < 0)
+	if (n->wish != ALWAYS && chown(n->path, jail->uid, jail->gid) < 0)
 		return -errno;
 	return 0;
 }
@@ -50,7 +71,7 @@ static int private_dev(const struct jail *jail)
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
 		struct stat st;
 
-		if (nodes[i].kvm_only && !jail->kvm)
+		if (!is_wished(jail, &nodes[i]))
 			continue;
 		if (stat(nodes[i].path, &st) < 0)
 			return -errno;
@@ -108,7 +129,9 @@ int jail_enter(void *data)
 
 	(void)umask(0077);
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		const struct rlimit l = {limits[i].limit, limits[i].limit};
+		bool files = limits[i].what == RLIMIT_NOFILE && jail->files;
+		rlim_t limit = files ? jail->files : limits[i].limit;
+		const struct rlimit l = {limit, limit};
 
 		/* A lower limit of ours stays; raising it is not the point. */
 		if (setrlimit(limits[i].what, &l) < 0 && errno != EPERM)

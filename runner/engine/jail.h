@@ -11,8 +11,10 @@
 struct jail {
 	bool as_root; /* we are root: change uid, private mounts and /dev */
 	uid_t uid;
-	gid_t gid;               /* the VMM's only group */
-	bool kvm;                /* /dev/kvm is in its /dev, owned by uid */
+	gid_t gid; /* the VMM's only group */
+	/* Which devices are in its /dev, owned by uid. */
+	bool kvm, tun, userfaultfd;
+	unsigned int files;      /* descriptors it may have; 0: the default */
 	const struct hide *hide; /* not as root: what it does not see; NULL: it sees all */
 };
 

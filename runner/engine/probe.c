@@ -7,9 +7,10 @@
 #include "cleanup.h"
 #include "json.h"
 #include "kvm_speed.h"
-#include "qemu_find.h"
 #include "tsc.h"
 #include "xalloc.h"
+
+#define BINARIES_MAX 8
 
 /* A new figure is taken when /dev/kvm came, went or changed hands since. */
 static bool kvm_opens(void)
@@ -95,27 +96,55 @@ static char *binary_key(const char *path, const struct stat *st)
 			 (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }
 
-static bool cached_binary(struct json_object *cache, const char *key, struct probe_binary *ret)
+static bool copy_text(struct json_object *o, const char *key, char *ret, size_t size)
 {
-	struct json_object *o = json_opt_obj(cache, "qemu");
-	const char *version = NULL, *sha256 = NULL;
+	const char *text = NULL;
 
-	if (!o || strcmp(json_opt_str(o, "key", ""), key) != 0 ||
-	    json_get_str(o, "version", &version, NULL) < 0 ||
-	    json_get_str(o, "sha256", &sha256, NULL) < 0 ||
-	    strlen(version) >= sizeof(ret->version) || strlen(sha256) != sizeof(ret->sha256) - 1)
+	if (json_get_str(o, key, &text, NULL) < 0 || strlen(text) >= size)
 		return false;
-	(void)snprintf(ret->version, sizeof(ret->version), "%s", version);
-	(void)snprintf(ret->sha256, sizeof(ret->sha256), "%s", sha256);
+	(void)snprintf(ret, size, "%s", text);
 	return true;
 }
 
-int probe_binary(const struct host *host, const char *path, struct probe_binary *ret,
-		 struct err *err)
+static bool cached_binary(struct json_object *cache, const char *key, struct probe_binary *ret)
+{
+	struct json_object *binaries = json_opt_obj(cache, "binaries");
+	struct json_object *o = binaries ? json_opt_obj(binaries, key) : NULL;
+	struct probe_binary b;
+
+	if (!o || !copy_text(o, "version", b.version, sizeof(b.version)) ||
+	    !copy_text(o, "format", b.format, sizeof(b.format)) ||
+	    !copy_text(o, "sha256", b.sha256, sizeof(b.sha256)) ||
+	    strlen(b.sha256) != sizeof(b.sha256) - 1)
+		return false;
+	*ret = b;
+	return true;
+}
+
+static void remember(const struct host *host, struct json_object *cache, const char *key,
+		     const struct probe_binary *b)
+{
+	struct json_object *binaries = json_opt_obj(cache, "binaries");
+	struct json_object *o = json_object_new_object();
+
+	/* Few are ever asked: a cache that grew has had many rebuilds, and starts anew. */
+	if (!binaries || json_object_object_length(binaries) >= BINARIES_MAX) {
+		binaries = json_object_new_object();
+		json_add(cache, "binaries", binaries);
+	}
+	json_add_str(o, "version", b->version);
+	json_add_str(o, "format", b->format);
+	json_add_str(o, "sha256", b->sha256);
+	json_add(binaries, key, o);
+	save_cache(host, cache);
+}
+
+int probe_binary(const struct host *host, const char *path,
+		 int (*ask)(const char *path, struct probe_binary *ret, struct err *err),
+		 struct probe_binary *ret, struct err *err)
 {
 	auto_json struct json_object *cache = load_cache(host);
-	struct json_object *o;
-	struct probe_binary b;
+	struct probe_binary b = {.version = ""};
 	struct stat st;
 	int r;
 
@@ -124,19 +153,26 @@ int probe_binary(const struct host *host, const char *path, struct probe_binary 
 	auto_free char *key = binary_key(path, &st);
 	if (cached_binary(cache, key, ret))
 		return 0;
-	r = qemu_version(path, b.version, sizeof(b.version), err);
+	r = ask(path, &b, err);
 	if (r == 0)
 		r = digest_file(path, b.sha256, err);
 	if (r < 0)
 		return r;
-	o = json_object_new_object();
-	json_add_str(o, "key", key);
-	json_add_str(o, "version", b.version);
-	json_add_str(o, "sha256", b.sha256);
-	json_add(cache, "qemu", o);
-	save_cache(host, cache);
+	remember(host, cache, key, &b);
 	*ret = b;
 	return 0;
+}
+
+void probe_kvm_speed(const struct probe_machine *m, char *ret_why, size_t size)
+{
+	if (m->kvm_minsn_s < PROBE_KVM_FAST_MINSN_S)
+		(void)snprintf(ret_why, size,
+			       "kvm is slow: /dev/kvm runs only %.1f million instructions a second "
+			       "here, %.0f are wanted",
+			       m->kvm_minsn_s, PROBE_KVM_FAST_MINSN_S);
+	else
+		(void)snprintf(ret_why, size, "kvm: %.0f million instructions a second measured",
+			       m->kvm_minsn_s);
 }
 
 bool probe_prefers_kvm(const struct probe_machine *m, char *ret_why, size_t size)
@@ -154,7 +190,6 @@ bool probe_prefers_kvm(const struct probe_machine *m, char *ret_why, size_t size
 			       tcg, m->kvm_minsn_s, PROBE_KVM_FAST_MINSN_S);
 		return false;
 	}
-	(void)snprintf(ret_why, size, "kvm: %.0f million instructions a second measured",
-		       m->kvm_minsn_s);
+	probe_kvm_speed(m, ret_why, size);
 	return true;
 }

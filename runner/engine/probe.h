@@ -23,12 +23,17 @@ void probe_machine(const struct host *host, struct probe_machine *ret);
 
 struct probe_binary {
 	char version[64];
+	char format[32]; /* of snapshots; "" where the version says it all */
 	char sha256[DIGEST_HEX_SIZE];
 };
-int probe_binary(const struct host *host, const char *path, struct probe_binary *ret,
-		 struct err *err);
+/* ask fills version and format; called when the binary is another than the last time. */
+int probe_binary(const struct host *host, const char *path,
+		 int (*ask)(const char *path, struct probe_binary *ret, struct err *err),
+		 struct probe_binary *ret, struct err *err);
 
 /* The sentence for engine_caps.why, and whether KVM is the choice; pure. */
 bool probe_prefers_kvm(const struct probe_machine *m, char *ret_why, size_t size);
+/* The same for engines that have nothing but KVM. */
+void probe_kvm_speed(const struct probe_machine *m, char *ret_why, size_t size);
 
 #endif

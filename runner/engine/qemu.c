@@ -25,7 +25,7 @@ static int qemu_probe(const struct host *host, struct engine_caps *ret, struct e
 	int r = qemu_find(host, &binary, err);
 
 	if (r == 0)
-		r = probe_binary(host, binary, &b, err);
+		r = probe_binary(host, binary, qemu_ask, &b, err);
 	if (r < 0)
 		return r;
 	if (strlen(binary) >= sizeof(caps.binary))
@@ -359,7 +359,7 @@ static int qemu_stop(struct vm *vm, uint64_t grace_ms, struct err *err)
 
 const struct engine_ops qemu_ops = {
 	.name = "qemu",
-	.can = ENGINE_SNAPSHOT | ENGINE_UFFD | ENGINE_TCG,
+	.can = ENGINE_SNAPSHOT | ENGINE_UFFD | ENGINE_TCG | ENGINE_MEMORY_FILE,
 	.probe = qemu_probe,
 	.start = qemu_start,
 	.snapshot = qemu_snapshot,

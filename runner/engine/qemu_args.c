@@ -95,7 +95,7 @@ static void add_devices(const struct qemu_args *a, struct strv *l)
 	if (!c->has_net)
 		return;
 	add(l, "-netdev", "tap,id=n0,fd=%d", a->tap_fd);
-	add(l, "-device", "virtio-net-device,netdev=n0,mac=%s", QEMU_GUEST_MAC);
+	add(l, "-device", "virtio-net-device,netdev=n0,mac=%s", VM_GUEST_MAC);
 }
 
 static void add_boot(const struct qemu_args *a, struct strv *l)

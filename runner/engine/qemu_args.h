@@ -11,7 +11,6 @@
 #define QEMU_MACHINE "microvm,pit=on,pic=on,rtc=on,isa-serial=on,acpi=on,memory-backend=mem"
 /* The agent finds its port by this name under /sys/class/virtio-ports. */
 #define QEMU_CHANNEL_NAME "fcvm.agent"
-#define QEMU_GUEST_MAC "02:fc:00:00:00:64"
 
 struct qemu_args {
 	const char *binary;

@@ -65,7 +65,7 @@ int qemu_parse_version(const char *text, char *ret, size_t size, struct err *err
 	return 0;
 }
 
-int qemu_version(const char *binary, char *ret, size_t size, struct err *err)
+int qemu_ask(const char *binary, struct probe_binary *ret, struct err *err)
 {
 	const char *const argv[] = {binary, "--version", NULL};
 	auto_buf struct buf text = BUF_INIT(VERSION_TEXT_MAX);
@@ -79,5 +79,7 @@ int qemu_version(const char *binary, char *ret, size_t size, struct err *err)
 	};
 	int r = tool_run(&tool, err);
 
-	return r < 0 ? r : qemu_parse_version(buf_str(&text), ret, size, err);
+	if (r == 0)
+		r = qemu_parse_version(buf_str(&text), ret->version, sizeof(ret->version), err);
+	return r;
 }

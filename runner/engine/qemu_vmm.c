@@ -1,7 +1,6 @@
 #include "qemu_vmm.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -21,8 +20,6 @@
 /* Descriptor numbers in the VMM: fixed, so the command line is the same for every VM. */
 enum { FD_QMP = 3, FD_CHANNEL, FD_TAP, FD_UFFD_DEV, FD_READY, FD_END };
 
-#define WORDS_MAX ((size_t)4096)
-#define LISTEN_READS 16 /* all that a pipe holds */
 /* Between closing its monitor and being reapable QEMU only has exit handlers to run. */
 #define EXIT_DEADLINE_MS 3000
 /* A killed process that is still there then hangs in the kernel; the caller hears of it. */
@@ -111,18 +108,6 @@ static int open_socketpair(struct ends *ret, struct err *err)
 	return 0;
 }
 
-static int open_stderr(struct ends *ret, struct err *err)
-{
-	int fds[2];
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(err, "cannot make a pipe");
-	*ret = (struct ends){fds[0], fds[1]};
-	if (io_set_nonblock(ret->ours, true) < 0)
-		return err_sys(err, "cannot make a pipe non-blocking");
-	return 0;
-}
-
 static int spawn(struct vm *vm, const struct qemu_launch *l, const struct ends *qmp,
 		 const struct ends *channel, int stderr_fd, struct err *err)
 {
@@ -189,7 +174,9 @@ static int check_vm(const struct vm *vm, const struct qemu_launch *l, struct err
 
 int qemu_vmm_launch(struct vm *vm, const struct qemu_launch *l, struct err *err)
 {
-	auto_ends struct ends qmp = {-1, -1}, channel = {-1, -1}, errs = {-1, -1};
+	auto_ends struct ends qmp = {-1, -1}, channel = {-1, -1};
+	auto_close int errs = -1;
+	struct words words = {.fd = -1};
 	struct qemu_vmm *v;
 	int r = check_vm(vm, l, err);
 
@@ -198,45 +185,21 @@ int qemu_vmm_launch(struct vm *vm, const struct qemu_launch *l, struct err *err)
 	if (r == 0)
 		r = open_socketpair(&channel, err);
 	if (r == 0)
-		r = open_stderr(&errs, err);
+		r = words_open(&words, &errs, err);
 	if (r == 0)
-		r = spawn(vm, l, &qmp, &channel, errs.theirs, err);
-	if (r < 0)
+		r = spawn(vm, l, &qmp, &channel, errs, err);
+	if (r < 0) {
+		words_close(&words);
 		return r;
+	}
 	v = xcalloc(1, sizeof(*v));
 	v->qmp = qmp_new(TAKE_FD(qmp.ours));
-	v->stderr_fd = TAKE_FD(errs.ours);
-	v->words = (struct buf)BUF_INIT(2 * WORDS_MAX);
+	v->words = words;
 	v->loop = vm->loop;
 	v->restored = l->from != NULL;
 	vm->channel_fd = TAKE_FD(channel.ours);
 	vm->engine = v;
 	return 0;
-}
-
-/* Keeps the end of what QEMU says; false when there is no more to come. Bounded: one that never
- * stops talking must not keep us from everything else. */
-static bool listen_to(struct qemu_vmm *v)
-{
-	char chunk[WORDS_MAX];
-
-	for (int i = 0; i < LISTEN_READS; i++) {
-		ssize_t n = read(v->stderr_fd, chunk, sizeof(chunk));
-
-		if (n <= 0)
-			return n < 0 && (errno == EAGAIN || errno == EINTR);
-		buf_add(&v->words, chunk, (size_t)n);
-		if (v->words.len > WORDS_MAX)
-			buf_consume(&v->words, v->words.len - WORDS_MAX);
-	}
-	return true;
-}
-
-static void stderr_ready(struct loop *loop, struct loop_source *src, uint32_t events)
-{
-	(void)events;
-	if (!listen_to(src->data))
-		loop_remove(loop, src);
 }
 
 static void qmp_ready(struct loop *loop, struct loop_source *src, uint32_t events)
@@ -259,29 +222,11 @@ int qemu_vmm_watch(struct vm *vm, struct err *err)
 	r = loop_add(v->loop, &v->on_qmp, qmp_fd(v->qmp), EPOLLIN, qmp_ready, v, err);
 	if (r < 0)
 		return r;
-	r = loop_add(v->loop, &v->on_stderr, v->stderr_fd, EPOLLIN, stderr_ready, v, err);
+	r = words_watch(&v->words, v->loop, err);
 	if (r < 0)
 		loop_remove(v->loop, &v->on_qmp);
 	v->watched = r == 0;
 	return r;
-}
-
-/* The last lines as one: "a; b; c". */
-static void last_words(struct qemu_vmm *v, char *ret, size_t size)
-{
-	auto_buf struct buf out = BUF_INIT(WORDS_MAX * 2);
-	const char *text;
-	size_t skip;
-
-	(void)listen_to(v);
-	for (text = buf_str(&v->words); *text; text += strspn(text, "\n")) {
-		size_t len = strcspn(text, "\n");
-
-		buf_addf(&out, "%s%.*s", out.len ? "; " : "", (int)len, text);
-		text += len;
-	}
-	skip = out.len >= size ? out.len - size + 1 : 0;
-	(void)snprintf(ret, size, "%s", buf_str(&out) + skip);
 }
 
 int qemu_vmm_explain(struct vm *vm, struct err *err)
@@ -292,7 +237,7 @@ int qemu_vmm_explain(struct vm *vm, struct err *err)
 	struct err was = *err;
 	bool ended = io_wait(vm->pidfd, POLLIN, deadline_in(hung_up ? EXIT_DEADLINE_MS : 0)) == 1;
 
-	last_words(v, words, sizeof(words));
+	words_last(&v->words, words, sizeof(words));
 	if (ended)
 		return err_set(err, was.class, was.code, "%s: qemu has ended%s%s", was.msg,
 			       *words ? ": " : "", words);
@@ -317,14 +262,11 @@ int qemu_vmm_end(struct vm *vm, uint64_t grace_ms, struct err *err)
 
 	if (r < 0)
 		return r;
-	last_words(v, vm->last_words, sizeof(vm->last_words));
-	if (v->watched) {
+	words_last(&v->words, vm->last_words, sizeof(vm->last_words));
+	if (v->watched)
 		loop_remove(v->loop, &v->on_qmp);
-		loop_remove(v->loop, &v->on_stderr);
-	}
 	qmp_free_p(&v->qmp);
-	cleanup_close_p(&v->stderr_fd);
-	buf_free(&v->words);
+	words_close(&v->words);
 	free(v);
 	vm->engine = NULL;
 	cleanup_close_p(&vm->pidfd);

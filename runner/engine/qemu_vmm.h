@@ -4,16 +4,15 @@
 
 #include <stdbool.h>
 
-#include "buf.h"
 #include "engine.h"
 #include "qmp.h"
+#include "words.h"
 
 struct qemu_vmm {
 	struct qmp *qmp;
-	int stderr_fd;    /* read end */
-	struct buf words; /* the end of what it said there */
+	struct words words;
 	struct loop *loop;
-	struct loop_source on_qmp, on_stderr;
+	struct loop_source on_qmp;
 	bool watched;
 	bool restored;
 	bool paused; /* for good: saved and not resumed */

@@ -15,6 +15,8 @@
 #define VM_DISKS_MAX 16
 #define VM_DATA_DISK "data.img" /* the one writable disk, serial "data" */
 #define VM_MEMORY "memory"      /* guest RAM file of a booted VM */
+#define VM_TAP "tap0"           /* in the VM's network namespace */
+#define VM_GUEST_MAC "02:fc:00:00:00:64"
 
 enum vm_accel { VM_ACCEL_KVM, VM_ACCEL_TCG };
 

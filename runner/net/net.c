@@ -58,6 +58,7 @@ int net_up(const struct net_spec *spec, struct net **ret, struct err *err)
 		net_down(n);
 		return err_wrap(err, "network");
 	}
+	n->has_tap = n->tap_fd >= 0;
 	*ret = n;
 	return 0;
 }
@@ -121,9 +122,20 @@ void net_down(struct net *n)
 	free(n);
 }
 
+bool net_has_tap(const struct net *n)
+{
+	return n->has_tap;
+}
+
 int net_tap_fd(const struct net *n)
 {
 	return n->tap_fd;
+}
+
+void net_close_tap(struct net *n)
+{
+	cleanup_close_p(&n->tap_fd);
+	n->tap_fd = -1;
 }
 
 uint32_t net_mtu(const struct net *n)

@@ -49,7 +49,10 @@ int net_update(struct net *n, const struct net_config *to, struct err *err);
  * for the kernel. NULL is fine. */
 void net_down(struct net *n);
 
-int net_tap_fd(const struct net *n);                          /* borrowed; -1: no NIC */
+bool net_has_tap(const struct net *n); /* false: no NIC */
+int net_tap_fd(const struct net *n);   /* borrowed; -1: none, or closed */
+/* For a VMM that opens tap0 by its name: a tap has one holder. */
+void net_close_tap(struct net *n);
 uint32_t net_mtu(const struct net *n);                        /* what the guest is to use */
 const struct net_view *net_look(const struct net *n);         /* valid until the next update */
 struct json_object *net_ports_json(const struct net_view *v); /* the caller puts it */

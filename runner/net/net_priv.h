@@ -15,8 +15,9 @@ struct net {
 	struct loop *loop;   /* NULL until net_serve() */
 	struct relay *relay; /* likewise; NULL where ops->resolves is false */
 	int lock;
-	int tap_fd;
-	void *mode; /* the mode's own; it frees it in down() */
+	int tap_fd;   /* -1: none, or the VMM opens it itself */
+	bool has_tap; /* there is a tap0 */
+	void *mode;   /* the mode's own; it frees it in down() */
 };
 
 /* An entry is never NULL. Every one is called in the VM's namespace but for up(), which begins in

@@ -64,7 +64,7 @@ struct resource_choice {
 	char engine[32];
 	char version[64];
 	char sha256[DIGEST_HEX_SIZE];
-	char why[512];
+	char why[1024];
 	char machine[128], guest_cpu[64]; /* what a snapshot has baked in */
 	uint64_t tsc_khz;
 	bool tcg;

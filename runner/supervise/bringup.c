@@ -271,6 +271,17 @@ static int open_logs(struct super *s, struct err *err)
 	return r < 0 ? r : vmlogs_attach(s->logs, fd, err);
 }
 
+/* The VM has its identity: its snapshot has cost it every stream, and it wants to go on. */
+static void on_linked_again(struct super *s)
+{
+	struct err err = {0};
+
+	if (open_logs(s, &err) < 0)
+		super_end(s, ENDED_CRASHED, &err);
+	else
+		snap_on_synced(s);
+}
+
 static void on_hello(void *data, const struct agentlink_answer *a)
 {
 	struct super *s = data;
@@ -290,6 +301,10 @@ static void on_hello(void *data, const struct agentlink_answer *a)
 		return;
 	}
 	s->hello_done = true;
+	if (s->resumed) {
+		on_linked_again(s);
+		return;
+	}
 	if (!s->launch.restore)
 		super_timer(s, &s->launch_timer, STEP_MS, on_deadline);
 	vmstate_gate(&s->st, "agent", since_launch(s));
@@ -344,7 +359,7 @@ static void on_synced(void *data, bool fresh)
 	struct super *s = data;
 	struct err err = {0};
 
-	if (!fresh)
+	if (!fresh && vchan_keeps_streams(s->chan))
 		snap_on_synced(s);
 	else if (say_hello(s, &err) < 0)
 		super_end(s, ENDED_CRASHED, &err);
@@ -371,10 +386,14 @@ static const struct vchan_ops chan_ops = {
 
 static int wire_up(struct super *s, struct err *err)
 {
+	const struct vchan_far far = {.mux_fd = s->vm.channel_fd,
+				      .vsock_dir = s->vm.vm_dir,
+				      .vsock_name = s->vm.vsock,
+				      .vsock_uid = s->vm.uid};
 	int r = proc_id_of(s->vm.pid, &s->st.vmm, err);
 
 	if (r >= 0)
-		r = vchan_new(s->loop, s->spec->dir, s->vm.channel_fd, &chan_ops, s, &s->chan, err);
+		r = vchan_new(s->loop, s->spec->dir, &far, &chan_ops, s, &s->chan, err);
 	if (r >= 0)
 		r = vchan_sync(s->chan, false, err);
 	return r;
@@ -394,21 +413,42 @@ static int enter_network(struct super *s, struct err *err)
 	if (r < 0)
 		return r;
 	s->st.net = net_look(s->net);
+	s->vm.has_tap = net_has_tap(s->net);
+	if (s->engine->can & ENGINE_OWN_TAP)
+		net_close_tap(s->net);
 	s->vm.tap_fd = net_tap_fd(s->net);
 	return 0;
+}
+
+/* What a VM may read of itself from its engine, without an agent. */
+static char *engine_metadata(const struct super *s)
+{
+	auto_json struct json_object *o = json_object_new_object(), *given = NULL;
+	struct json_object *own = json_object_new_object();
+
+	json_add_str(own, "vm_id", s->spec->vm_id);
+	json_add_str(own, "hostname", s->launch.hostname);
+	if (s->launch.metadata &&
+	    json_parse(s->launch.metadata, strlen(s->launch.metadata), &given, NULL) >= 0)
+		json_add(own, "metadata", TAKE_PTR(given));
+	json_add(o, "fcvm", own);
+	return json_line(o);
 }
 
 static int run_vmm(struct super *s, struct err *err)
 {
 	int r = s->engine->probe(s->host, &s->caps, err);
+	auto_free char *metadata = engine_metadata(s);
 
 	if (r >= 0)
 		r = enter_network(s, err);
 	if (r < 0)
 		return r;
+	s->vm.metadata = metadata;
 	s->st.accel = s->launch.restore ? s->caps.accel : s->launch.config.accel;
 	s->st.has_accel = true;
 	r = s->launch.restore ? restore_run(s, err) : boot_run(s, err);
+	s->vm.metadata = NULL;
 	if (r < 0)
 		return r;
 	s->up = true;

@@ -202,10 +202,11 @@ static int copy_in_pause(void *data, struct err *err)
 /* Most of the memory reaches the disk before the pause, not in it. */
 static int flush_memory(struct super *s, struct err *err)
 {
+	bool is_file = (s->engine->can & ENGINE_MEMORY_FILE) != 0;
 	auto_close int fd = -1;
-	int r = vmdir_open(s, VM_MEMORY, &fd, err);
+	int r = is_file ? vmdir_open(s, VM_MEMORY, &fd, err) : 0;
 
-	if (r >= 0 && fsync(fd) < 0)
+	if (is_file && r >= 0 && fsync(fd) < 0)
 		r = err_sys(err, "cannot write the VM's memory to disk");
 	return r;
 }
@@ -277,6 +278,11 @@ static void on_silence(struct loop *loop, struct loop_source *src, uint32_t even
 
 	(void)loop;
 	(void)events;
+	/* Its end must not be taken for the guest's. */
+	if (!vchan_keeps_streams(s->chan)) {
+		agentlink_free(s->link);
+		s->link = NULL;
+	}
 	(void)take(p, &p->err);
 	if (!p->reaped) {
 		wake_guest(p);

@@ -112,7 +112,7 @@ int update_begin(struct super *s, struct ctl_request *req, struct json_object *a
 {
 	struct updating *u = NULL;
 
-	if (!s->resumed || s->stopping)
+	if (!s->resumed || s->stopping || !s->link)
 		return err_set(err, ERR_FAILED, -EAGAIN, "cannot update a VM that is %s",
 			       vmstate_run_name(s->st.run));
 	u = xcalloc(1, sizeof(*u));

@@ -5,6 +5,7 @@
 #include "io.h"
 #include "mux.h"
 #include "parse.h"
+#include "vsock.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -21,10 +22,21 @@ struct waiting {
 	struct loop_source src;
 };
 
+/* What carries the streams: the mux and the vsock do the same things. */
+struct carrier {
+	int (*sync)(struct vchan *ch, bool keep, struct err *err);
+	int (*quiesce)(struct vchan *ch, struct err *err);
+	int (*open)(struct vchan *ch, uint32_t port, int local,
+		    void (*opened)(void *data, int local, int code), void *data, struct err *err);
+	bool keeps_streams;
+};
+
 struct vchan {
 	struct loop *loop;
 	char *path; /* v.sock */
-	struct mux *mux;
+	const struct carrier *carrier;
+	struct mux *mux;     /* one of these */
+	struct vsock *vsock; /* is there */
 	struct vchan_ops ops;
 	void *data;
 	bool listening;
@@ -112,7 +124,7 @@ static void on_waiting(struct loop *loop, struct loop_source *src, uint32_t even
 
 	if (r <= 0 || recv(fd, line, used, MSG_DONTWAIT) != (ssize_t)used)
 		return;
-	(void)mux_open(ch->mux, port, TAKE_FD(fd), on_opened, ch, NULL);
+	(void)ch->carrier->open(ch, port, TAKE_FD(fd), on_opened, ch, NULL);
 }
 
 static void on_listen(struct loop *loop, struct loop_source *src, uint32_t events)
@@ -190,8 +202,58 @@ static const struct mux_ops mux_ops = {
 	.lost = on_lost,
 };
 
-int vchan_new(struct loop *loop, const char *dir, int fd, const struct vchan_ops *ops, void *data,
-	      struct vchan **ret, struct err *err)
+static int sync_mux(struct vchan *ch, bool keep, struct err *err)
+{
+	return mux_sync(ch->mux, keep, err);
+}
+
+static int quiesce_mux(struct vchan *ch, struct err *err)
+{
+	return mux_quiesce(ch->mux, err);
+}
+
+static int open_mux(struct vchan *ch, uint32_t port, int local,
+		    void (*opened)(void *data, int local, int code), void *data, struct err *err)
+{
+	return mux_open(ch->mux, port, local, opened, data, err);
+}
+
+static const struct carrier mux_carrier = {sync_mux, quiesce_mux, open_mux, true};
+
+static int sync_vsock(struct vchan *ch, bool keep, struct err *err)
+{
+	return vsock_sync(ch->vsock, keep, err);
+}
+
+static int quiesce_vsock(struct vchan *ch, struct err *err)
+{
+	return vsock_quiesce(ch->vsock, err);
+}
+
+static int open_vsock(struct vchan *ch, uint32_t port, int local,
+		      void (*opened)(void *data, int local, int code), void *data, struct err *err)
+{
+	return vsock_open(ch->vsock, port, local, opened, data, err);
+}
+
+static const struct carrier vsock_carrier = {sync_vsock, quiesce_vsock, open_vsock, false};
+
+static int carry(struct vchan *ch, const struct vchan_far *far, struct err *err)
+{
+	static const struct vsock_ops vsock_ops = {.synced = on_synced, .quiesced = on_quiesced};
+	const struct vsock_far vsock = {far->vsock_dir, far->vsock_name, far->vsock_uid};
+
+	if (far->mux_fd >= 0) {
+		ch->carrier = &mux_carrier;
+		return mux_new(ch->loop, far->mux_fd, true, &mux_ops, ch, &ch->mux, err);
+	}
+	ch->carrier = &vsock_carrier;
+	vsock_new(ch->loop, &vsock, &vsock_ops, ch, &ch->vsock);
+	return 0;
+}
+
+int vchan_new(struct loop *loop, const char *dir, const struct vchan_far *far,
+	      const struct vchan_ops *ops, void *data, struct vchan **ret, struct err *err)
 {
 	struct vchan *ch = xcalloc(1, sizeof(*ch));
 	int r = 0;
@@ -200,7 +262,7 @@ int vchan_new(struct loop *loop, const char *dir, int fd, const struct vchan_ops
 	ch->path = path_join(dir, VCHAN_SOCK);
 	ch->ops = *ops;
 	ch->data = data;
-	r = mux_new(loop, fd, true, &mux_ops, ch, &ch->mux, err);
+	r = carry(ch, far, err);
 	if (r < 0) {
 		vchan_free(ch);
 		return r;
@@ -225,18 +287,19 @@ void vchan_free(struct vchan *ch)
 		close(waiting_remove(w));
 	}
 	mux_free(ch->mux);
+	vsock_free(ch->vsock);
 	free(ch->path);
 	free(ch);
 }
 
 int vchan_sync(struct vchan *ch, bool keep, struct err *err)
 {
-	return mux_sync(ch->mux, keep, err);
+	return ch->carrier->sync(ch, keep, err);
 }
 
 int vchan_quiesce(struct vchan *ch, struct err *err)
 {
-	return mux_quiesce(ch->mux, err);
+	return ch->carrier->quiesce(ch, err);
 }
 
 int vchan_open(struct vchan *ch, uint32_t port, int *ret_fd, struct err *err)
@@ -245,11 +308,16 @@ int vchan_open(struct vchan *ch, uint32_t port, int *ret_fd, struct err *err)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
 		return err_sys(err, "cannot make a socket pair");
-	r = mux_open(ch->mux, port, pair[1], NULL, NULL, err);
+	r = ch->carrier->open(ch, port, pair[1], NULL, NULL, err);
 	if (r < 0) {
 		close(pair[0]);
 		return r;
 	}
 	*ret_fd = pair[0];
 	return 0;
+}
+
+bool vchan_keeps_streams(const struct vchan *ch)
+{
+	return ch->carrier->keeps_streams;
 }

@@ -1,12 +1,13 @@
 /* vchan.h - the guest's channel as everybody else sees it: <instance>/v.sock, which speaks
- * Firecracker's "CONNECT <port>\n" -> "OK <n>\n" in front of the mux, and v.sock_<port> for what
- * the guest opens by itself. */
+ * Firecracker's "CONNECT <port>\n" -> "OK <n>\n" in front of the mux or of the VMM's own vsock,
+ * and v.sock_<port> for what the guest opens by itself. */
 #ifndef FCVM_SUPERVISE_VCHAN_H
 #define FCVM_SUPERVISE_VCHAN_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "err.h"
 #include "loop.h"
@@ -23,10 +24,19 @@ struct vchan_ops {
 	void (*lost)(void *data, const char *why);
 };
 
-/* fd (the engine's channel) is borrowed. v.sock appears with the first synced. dir: the instance's.
- */
-int vchan_new(struct loop *loop, const char *dir, int fd, const struct vchan_ops *ops, void *data,
-	      struct vchan **ret, struct err *err);
+/* What the engine gives: a byte stream that the mux shares out (borrowed), or, with mux_fd -1, a
+ * vsock. */
+struct vchan_far {
+	int mux_fd;
+	const char *vsock_dir, *vsock_name;
+	uid_t vsock_uid;
+};
+
+/* v.sock appears with the first synced. dir: the instance's. */
+int vchan_new(struct loop *loop, const char *dir, const struct vchan_far *far,
+	      const struct vchan_ops *ops, void *data, struct vchan **ret, struct err *err);
+/* Whether streams live on in a VM that goes on after its snapshot. */
+bool vchan_keeps_streams(const struct vchan *ch);
 void vchan_free(struct vchan *ch); /* NULL is fine */
 int vchan_sync(struct vchan *ch, bool keep, struct err *err);
 int vchan_quiesce(struct vchan *ch, struct err *err);

@@ -133,13 +133,13 @@ Test(probe, a_binary_is_asked_again_only_when_it_changed)
 	struct probe_binary b;
 	struct err err;
 
-	cr_assert_eq(probe_binary(&host, path, &b, &err), 0, "%s", err.msg);
+	cr_assert_eq(probe_binary(&host, path, qemu_ask, &b, &err), 0, "%s", err.msg);
 	cr_expect_str_eq(b.version, "8.1.2");
 	cr_expect_eq(strlen(b.sha256), 64);
-	cr_assert_eq(probe_binary(&host, path, &b, &err), 0);
+	cr_assert_eq(probe_binary(&host, path, qemu_ask, &b, &err), 0);
 	cr_expect_eq(runs(tmp), 1);
 	free(make_qemu(tmp, "qemu", "9.0.0"));
-	cr_assert_eq(probe_binary(&host, path, &b, &err), 0);
+	cr_assert_eq(probe_binary(&host, path, qemu_ask, &b, &err), 0);
 	cr_expect_str_eq(b.version, "9.0.0");
 	cr_expect_eq(runs(tmp), 2);
 }
@@ -207,24 +207,6 @@ Test(qemu_find, a_missing_qemu_says_how_to_get_one)
 	fake_qemu = "/no/qemu";
 	cr_expect_eq(qemu_find(&host, &found, &err), -ENOENT);
 	cr_expect_str_eq(err.msg, "FCVM_QEMU names '/no/qemu', which cannot be run");
-}
-
-Test(engine, firecracker_is_refused_by_name_and_others_are_unknown)
-{
-	struct host host = {.getenv = fake_env};
-	const struct engine_ops *ops = NULL;
-	struct engine_caps caps;
-	struct err err;
-
-	cr_expect_eq(engine_choose(&host, "firecracker", &ops, &caps, &err), -EOPNOTSUPP);
-	cr_expect_str_eq(err.msg, "engine 'firecracker' is not available in this version");
-	cr_expect_str_eq(err.hint, "use auto or qemu");
-	cr_expect_eq(err.class, ERR_SPEC);
-	cr_expect_eq(engine_choose(&host, "xen", &ops, &caps, &err), -EINVAL);
-	cr_expect_str_eq(err.msg, "engine: expected auto, qemu or firecracker, got 'xen'");
-	cr_expect_eq(ops, NULL);
-	cr_expect_eq(engine_by_name("firecracker"), NULL);
-	cr_expect_neq(engine_by_name("qemu"), NULL);
 }
 
 Test(engine, auto_is_qemu_with_the_facts_a_manifest_needs)

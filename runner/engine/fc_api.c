@@ -1,0 +1,294 @@
+#include "fc_api.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "cleanup.h"
+#include "io.h"
+#include "xalloc.h"
+
+#define FAULT_MAX 600
+
+struct fc_api {
+	CURL *easy;
+	struct curl_slist *headers;
+	char *dir;
+	uid_t uid;
+	uint64_t deadline_ms;
+	struct buf reply;
+	struct err connect_err;
+};
+
+struct request {
+	const char *method, *path, *body; /* body NULL: none */
+	long want;                        /* status */
+};
+
+/* Connected by us: no link is followed, the socket is the VMM's own, and its path may be longer
+ * than a socket's address. */
+static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *addr)
+{
+	struct fc_api *api = data;
+	int fd = -1;
+
+	(void)purpose;
+	(void)addr;
+	if (io_unix_connect_owned(api->dir, FC_API_SOCK, api->uid, api->deadline_ms, &fd,
+				  &api->connect_err) < 0)
+		return CURL_SOCKET_BAD;
+	return fd;
+}
+
+static int on_open(void *data, curl_socket_t fd, curlsocktype purpose)
+{
+	(void)data;
+	(void)fd;
+	(void)purpose;
+	return CURL_SOCKOPT_ALREADY_CONNECTED;
+}
+
+static size_t on_reply(char *bytes, size_t size, size_t n, void *data)
+{
+	struct fc_api *api = data;
+
+	buf_add(&api->reply, bytes, size * n);
+	return buf_ok(&api->reply) ? size * n : 0;
+}
+
+static bool set_options(struct fc_api *api)
+{
+	CURL *e = api->easy;
+
+	return curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, FC_API_SOCK) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, api) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_open) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_WRITEDATA, api) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_HTTPHEADER, api->headers) == CURLE_OK;
+}
+
+int fc_api_new(const char *dir, uid_t uid, struct fc_api **ret, struct err *err)
+{
+	struct fc_api *api = xcalloc(1, sizeof(*api));
+
+	api->dir = xstrdup(dir);
+	api->uid = uid;
+	api->reply = (struct buf)BUF_INIT(FC_REPLY_MAX);
+	(void)curl_global_init(CURL_GLOBAL_NOTHING);
+	api->easy = curl_easy_init();
+	/* It would honour 100-continue, at the price of a round trip. */
+	api->headers = curl_slist_append(NULL, "Expect:");
+	if (api->headers)
+		(void)curl_slist_append(api->headers, "Content-Type: application/json");
+	if (!api->easy || !set_options(api)) {
+		fc_api_free_p(&api);
+		return err_set(err, ERR_FAILED, -ENOMEM, "cannot set up libcurl");
+	}
+	*ret = api;
+	return 0;
+}
+
+void fc_api_free_p(struct fc_api **at)
+{
+	struct fc_api *api = TAKE_PTR(*at);
+
+	if (!api)
+		return;
+	curl_easy_cleanup(api->easy);
+	curl_slist_free_all(api->headers);
+	buf_free(&api->reply);
+	free(api->dir);
+	free(api);
+}
+
+static bool set_request(struct fc_api *api, const struct request *q)
+{
+	CURL *e = api->easy;
+	auto_free char *url = xasprintf("http://localhost%s", q->path);
+	int left = deadline_left(api->deadline_ms);
+
+	if (!q->body && (curl_easy_setopt(e, CURLOPT_HTTPGET, 1L) != CURLE_OK))
+		return false;
+	if (q->body &&
+	    (curl_easy_setopt(e, CURLOPT_POSTFIELDS, q->body) != CURLE_OK ||
+	     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)strlen(q->body)) != CURLE_OK))
+		return false;
+	/* 0 would be no limit at all. */
+	return curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, left < 0 ? 0L : (long)left + 1) ==
+		       CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
+}
+
+static int transport_error(const struct fc_api *api, CURLcode code, struct err *err)
+{
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		return err_set(err, ERR_FAILED, -ETIMEDOUT, "firecracker did not answer in time");
+	if (api->connect_err.code < 0)
+		return err_set(err, api->connect_err.class, api->connect_err.code, "%s",
+			       api->connect_err.msg);
+	if (!buf_ok(&api->reply))
+		return err_set(err, ERR_GUEST, -EMSGSIZE,
+			       "firecracker's answer is longer than %u bytes", FC_REPLY_MAX);
+	if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+	    code == CURLE_PARTIAL_FILE)
+		return err_set(err, ERR_FAILED, -ECONNRESET, "firecracker closed its API");
+	return err_set(err, ERR_GUEST, -EPROTO, "firecracker's answer makes no sense: %s",
+		       curl_easy_strerror(code));
+}
+
+/* What it says is for people: one line, printable. */
+static int refusal(const struct fc_api *api, long status, struct err *err)
+{
+	auto_json struct json_object *o = NULL;
+	char text[FAULT_MAX];
+	int r = json_parse(buf_str(&api->reply), api->reply.len, &o, NULL);
+	const char *fault = r == 0 && json_object_is_type(o, json_type_object)
+				    ? json_opt_str(o, "fault_message", NULL)
+				    : NULL;
+
+	if (!fault)
+		fault = r == 0 && json_object_is_type(o, json_type_object)
+				? json_opt_str(o, "error", "no reason given")
+				: "no reason given";
+	(void)snprintf(text, sizeof(text), "%s", fault);
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+	return err_set(err, ERR_FAILED, -EREMOTEIO, "firecracker refuses (%ld): %s", status, text);
+}
+
+static int perform(struct fc_api *api, const struct request *q, struct err *err)
+{
+	long status = 0;
+	CURLcode code;
+
+	buf_reset(&api->reply);
+	api->connect_err = (struct err){.code = 0};
+	if (!set_request(api, q))
+		return err_set(err, ERR_FAILED, -ENOMEM, "cannot set up a request");
+	code = curl_easy_perform(api->easy);
+	if (code != CURLE_OK)
+		return transport_error(api, code, err);
+	if (curl_easy_getinfo(api->easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK ||
+	    status != q->want)
+		return refusal(api, status, err);
+	return 0;
+}
+
+static int call(struct fc_api *api, const struct request *q, uint64_t deadline_ms, struct err *err)
+{
+	int r;
+
+	api->deadline_ms = deadline_ms;
+	r = perform(api, q, err);
+	return r < 0 ? err_wrap(err, "%s %s", q->method, q->path) : 0;
+}
+
+/* body is freed. */
+static int send_body(struct fc_api *api, const char *method, const char *path, char *body,
+		     uint64_t deadline_ms, struct err *err)
+{
+	auto_free char *owned = body;
+	const struct request q = {method, path, owned, 204};
+
+	return call(api, &q, deadline_ms, err);
+}
+
+int fc_api_put_machine(struct fc_api *api, const struct vm_config *c, uint64_t deadline_ms,
+		       struct err *err)
+{
+	return send_body(api, "PUT", "/machine-config", fc_json_machine(c), deadline_ms, err);
+}
+
+int fc_api_put_boot_source(struct fc_api *api, const struct vm_config *c, uint64_t deadline_ms,
+			   struct err *err)
+{
+	return send_body(api, "PUT", "/boot-source", fc_json_boot(c), deadline_ms, err);
+}
+
+int fc_api_put_drive(struct fc_api *api, const struct vm_config *c, size_t i, uint64_t deadline_ms,
+		     struct err *err)
+{
+	auto_free char *path = xasprintf("/drives/d%zu", i);
+
+	return send_body(api, "PUT", path, fc_json_drive(c, i), deadline_ms, err);
+}
+
+int fc_api_put_nic(struct fc_api *api, uint64_t deadline_ms, struct err *err)
+{
+	return send_body(api, "PUT", "/network-interfaces/" FC_NIC, fc_json_nic(), deadline_ms,
+			 err);
+}
+
+int fc_api_put_vsock(struct fc_api *api, uint64_t deadline_ms, struct err *err)
+{
+	return send_body(api, "PUT", "/vsock", fc_json_vsock(), deadline_ms, err);
+}
+
+int fc_api_put_entropy(struct fc_api *api, uint64_t deadline_ms, struct err *err)
+{
+	return send_body(api, "PUT", "/entropy", xstrdup("{}"), deadline_ms, err);
+}
+
+int fc_api_put_mmds_config(struct fc_api *api, uint64_t deadline_ms, struct err *err)
+{
+	return send_body(api, "PUT", "/mmds/config", fc_json_mmds_config(), deadline_ms, err);
+}
+
+int fc_api_put_mmds(struct fc_api *api, const char *data, uint64_t deadline_ms, struct err *err)
+{
+	return send_body(api, "PUT", "/mmds", xstrdup(data), deadline_ms, err);
+}
+
+int fc_api_put_action(struct fc_api *api, const char *type, uint64_t deadline_ms, struct err *err)
+{
+	int r = send_body(api, "PUT", "/actions", fc_json_action(type), deadline_ms, err);
+
+	return r < 0 ? err_wrap(err, "%s", type) : 0;
+}
+
+int fc_api_patch_vm(struct fc_api *api, const char *state, uint64_t deadline_ms, struct err *err)
+{
+	int r = send_body(api, "PATCH", "/vm", fc_json_vm_state(state), deadline_ms, err);
+
+	return r < 0 ? err_wrap(err, "%s", state) : 0;
+}
+
+int fc_api_put_snapshot_create(struct fc_api *api, uint64_t deadline_ms, struct err *err)
+{
+	return send_body(api, "PUT", "/snapshot/create", fc_json_snapshot(), deadline_ms, err);
+}
+
+int fc_api_put_snapshot_load(struct fc_api *api, const struct fc_load *l, uint64_t deadline_ms,
+			     struct err *err)
+{
+	return send_body(api, "PUT", "/snapshot/load", fc_json_load(l), deadline_ms, err);
+}
+
+int fc_api_get_state(struct fc_api *api, char *ret, size_t size, uint64_t deadline_ms,
+		     struct err *err)
+{
+	static const struct request q = {"GET", "/", NULL, 200};
+	auto_json struct json_object *o = NULL;
+	const char *state = NULL;
+	int r = call(api, &q, deadline_ms, err);
+
+	if (r == 0)
+		r = json_parse(buf_str(&api->reply), api->reply.len, &o, err);
+	if (r == 0)
+		r = json_get_str(o, "state", &state, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(ret, size, "%s", state);
+	return 0;
+}

@@ -1,0 +1,270 @@
+#include "fc_vmm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "io.h"
+#include "jail.h"
+#include "strv.h"
+#include "xalloc.h"
+
+/* Firecracker fills its descriptor table once, up to the limit: large enough for its vsock
+ * connections, small enough to cost nothing. */
+#define FILES_MAX 2048
+/* Between closing its API and being reapable it only has threads to end. */
+#define EXIT_DEADLINE_MS 3000
+#define KILL_DEADLINE_MS 30000
+#define READY_FIRST_MS 1
+#define READY_MAX_MS 16
+
+struct child {
+	struct jail jail;
+	const struct vm_restore *from;
+};
+
+static int prepare(void *data)
+{
+	struct child *c = data;
+
+	return jail_enter(&c->jail);
+}
+
+static int announce(void *data, pid_t pid, struct err *err)
+{
+	const struct child *c = data;
+
+	return c->from->announce(c->from->data, pid, err);
+}
+
+static int check_vm(const struct vm *vm, const struct vm_config *config,
+		    const struct vm_restore *from, struct err *err)
+{
+	if (vm->host->is_root && vm->uid == 0)
+		return err_set(err, ERR_FAILED, -EPERM, "firecracker is not started as root");
+	if (config->has_net && !vm->has_tap)
+		return err_set(err, ERR_HOST, -ENODEV,
+			       "the VM has a NIC, but there is no " VM_TAP " here");
+	if (from && from->backend == MEMORY_UFFD && vm->userfaultfd < 0)
+		return err_set(err, ERR_HOST, -EACCES, "the host refuses /dev/userfaultfd");
+	return fc_json_check(config, err);
+}
+
+/* Firecracker binds and never unlinks; the page server's socket is not its own. */
+static int remove_sockets(const struct vm *vm, struct err *err)
+{
+	static const char *const names[] = {FC_API_SOCK, FC_VSOCK};
+	auto_close int dir = open(vm->vm_dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (dir < 0)
+		return err_sys(err, "cannot open '%s'", vm->vm_dir);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (unlinkat(dir, names[i], 0) < 0 && errno != ENOENT)
+			return err_sys(err, "cannot remove '%s/%s'", vm->vm_dir, names[i]);
+	return 0;
+}
+
+static int build_argv(const struct vm *vm, struct strv *argv, struct err *err)
+{
+	auto_free char *binary = NULL;
+	int r = fc_find(vm->host, &binary, err);
+
+	if (r < 0)
+		return r;
+	strv_add(argv, binary);
+	strv_add(argv, "--api-sock");
+	strv_add(argv, FC_API_SOCK);
+	strv_add(argv, "--id");
+	strv_add(argv, "fcvm");
+	/* Its stdout is the console: what it says itself goes to stderr, which we read. */
+	strv_add(argv, "--log-path");
+	strv_add(argv, "/proc/self/fd/2");
+	strv_add(argv, "--level");
+	strv_add(argv, "Warning");
+	strv_add(argv, "--show-level");
+	strv_add(argv, "--http-api-max-payload-size");
+	strv_addf(argv, "%d", FC_PAYLOAD_MAX);
+	return 0;
+}
+
+static int spawn(struct vm *vm, const struct vm_restore *from, bool has_net, int stderr_fd,
+		 struct err *err)
+{
+	static const char *const env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
+	auto_strv struct strv argv = {0};
+	bool uffd = from && from->backend == MEMORY_UFFD;
+	struct child child = {
+		.jail = {.as_root = vm->host->is_root,
+			 .uid = vm->uid,
+			 .gid = vm->gid,
+			 .kvm = true,
+			 .tun = has_net,
+			 .userfaultfd = uffd,
+			 .files = FILES_MAX},
+		.from = from,
+	};
+	int r = build_argv(vm, &argv, err);
+
+	if (r < 0)
+		return r;
+	/* It opens its log by name, as the VM's user. */
+	if (vm->host->is_root && fchown(stderr_fd, vm->uid, vm->gid) < 0)
+		return err_sys(err, "cannot give a pipe to uid %u", vm->uid);
+	const struct proc_spec spec = {
+		.argv = (const char *const *)argv.v,
+		.env = env,
+		.cwd = vm->vm_dir,
+		.in = -1,
+		.out = vm->console_fd,
+		.err = stderr_fd,
+		.new_session = true, /* the terminal's Ctrl-C is the supervisor's to handle */
+		.death_signal = SIGKILL,
+		.prepare = prepare,
+		.held = uffd ? announce : NULL,
+		.data = &child,
+	};
+	return proc_spawn(&spec, &vm->pidfd, &vm->pid, err);
+}
+
+/* There is no descriptor that says when it listens: its end is waited for meanwhile. */
+static int await_api(const struct vm *vm, uint64_t deadline_ms, struct err *err)
+{
+	uint64_t pause_ms = READY_FIRST_MS;
+
+	for (;;) {
+		auto_close int fd = -1;
+		struct err why = {.code = 0};
+		int r = io_unix_connect_owned(vm->vm_dir, FC_API_SOCK, vm->uid, deadline_ms, &fd,
+					      &why);
+
+		if (r == 0)
+			return 0;
+		if (r != -ENOENT && r != -ECONNREFUSED)
+			return err_set(err, why.class, r, "%s", why.msg);
+		if (io_wait(vm->pidfd, POLLIN, deadline_in(pause_ms)) == 1)
+			return err_set(err, ERR_FAILED, -ECONNRESET,
+				       "firecracker did not open its API");
+		if (deadline_left(deadline_ms) == 0)
+			return err_set(err, ERR_FAILED, -ETIMEDOUT,
+				       "firecracker did not open its API in time");
+		pause_ms = pause_ms < READY_MAX_MS ? 2 * pause_ms : READY_MAX_MS;
+	}
+}
+
+static int set_up(struct vm *vm, struct fc_vmm *v, uint64_t deadline_ms, struct err *err)
+{
+	int r = words_watch(&v->words, vm->loop, err);
+
+	if (r == 0)
+		r = fc_api_new(vm->vm_dir, vm->uid, &v->api, err);
+	return r < 0 ? r : await_api(vm, deadline_ms, err);
+}
+
+static int probed_version(const struct vm *vm, struct fc_version *ret, struct err *err)
+{
+	auto_free char *binary = NULL;
+	struct probe_binary b;
+	int r = fc_find(vm->host, &binary, err);
+
+	if (r == 0)
+		r = probe_binary(vm->host, binary, fc_ask, &b, err);
+	return r < 0 ? r : fc_read_version(b.version, ret, err);
+}
+
+int fc_vmm_launch(struct vm *vm, const struct vm_config *config, const struct vm_restore *from,
+		  uint64_t deadline_ms, struct err *err)
+{
+	struct words words = {.fd = -1, .prefix = fc_vmm_log_prefix};
+	struct fc_version version;
+	auto_close int errs = -1;
+	struct fc_vmm *v;
+	int r = check_vm(vm, config, from, err);
+
+	if (r == 0)
+		r = probed_version(vm, &version, err);
+	if (r == 0)
+		r = remove_sockets(vm, err);
+	if (r == 0)
+		r = words_open(&words, &errs, err);
+	if (r == 0)
+		r = spawn(vm, from, config->has_net, errs, err);
+	if (r < 0) {
+		words_close(&words);
+		return r;
+	}
+	v = xcalloc(1, sizeof(*v));
+	v->words = words;
+	v->version = version;
+	v->restored = from != NULL;
+	vm->engine = v;
+	vm->vsock = FC_VSOCK;
+	cleanup_close_p(&errs);
+	r = set_up(vm, v, deadline_ms, err);
+	if (r < 0) {
+		(void)fc_vmm_explain(vm, err);
+		(void)fc_vmm_end(vm, 0, NULL);
+	}
+	return r;
+}
+
+size_t fc_vmm_log_prefix(const char *line, size_t len)
+{
+	const char *bracket = memchr(line, '[', len);
+	const char *end;
+
+	if (!bracket || bracket == line || bracket[-1] != ' ' || line[0] < '0' || line[0] > '9')
+		return 0;
+	end = memchr(bracket, ']', len - (size_t)(bracket - line));
+	if (!end || (size_t)(end + 2 - line) > len || end[1] != ' ')
+		return 0;
+	return (size_t)(end + 2 - line);
+}
+
+int fc_vmm_explain(struct vm *vm, struct err *err)
+{
+	struct fc_vmm *v = vm->engine;
+	bool hung_up = err->code == -ECONNRESET || err->code == -EPIPE;
+	char words[sizeof(vm->last_words)];
+	struct err was = *err;
+	bool ended = io_wait(vm->pidfd, POLLIN, deadline_in(hung_up ? EXIT_DEADLINE_MS : 0)) == 1;
+
+	words_last(&v->words, words, sizeof(words));
+	if (ended && *words)
+		return err_set(err, was.class, was.code, "%s: firecracker has ended: %s", was.msg,
+			       words);
+	if (ended)
+		return err_set(err, was.class, was.code, "%s: firecracker has ended", was.msg);
+	return was.code;
+}
+
+static int reap(struct vm *vm, uint64_t grace_ms, struct err *err)
+{
+	if (grace_ms > 0 &&
+	    proc_wait(vm->pidfd, deadline_in(grace_ms), &vm->exit_status, NULL) == 0)
+		return 0;
+	(void)proc_signal(vm->pidfd, SIGKILL);
+	return proc_wait(vm->pidfd, deadline_in(KILL_DEADLINE_MS), &vm->exit_status, err);
+}
+
+int fc_vmm_end(struct vm *vm, uint64_t grace_ms, struct err *err)
+{
+	struct fc_vmm *v = vm->engine;
+	int r = reap(vm, grace_ms, err);
+
+	if (r < 0)
+		return r;
+	words_last(&v->words, vm->last_words, sizeof(vm->last_words));
+	words_close(&v->words);
+	fc_api_free_p(&v->api);
+	free(v);
+	(void)remove_sockets(vm, NULL);
+	vm->engine = NULL;
+	vm->vsock = NULL;
+	cleanup_close_p(&vm->pidfd);
+	vm->pid = 0;
+	return 0;
+}
