@@ -165,6 +165,17 @@ FAKES := $(patsubst tests/fakes/%.c,$(B)/tests/%,$(wildcard tests/fakes/*.c))
 $(FAKES): $(B)/tests/%: $(B)/obj/tests/fakes/%.o $(FAKE_LIBS)
 	@mkdir -p $(@D)
 	$(Q)$(link_test)
+# A guest of our own for real engines where ring 0 is emulated. 32-bit code in a 64-bit ELF, as PVH
+# enters it: the compiler's text goes to the assembler as .code32.
+GUEST_CFLAGS := -std=gnu17 -O2 -m32 -march=i386 -ffreestanding -fno-pic -fno-pie -fno-builtin \
+	-fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -mno-sse -Wall -Wextra -Werror
+$(B)/tests/tiny-guest: tests/guest/tiny.c tests/guest/start.S tests/guest/tiny.ld tests/guest/tiny.h
+	@mkdir -p $(@D)
+	$(Q){ echo .code32; gcc $(GUEST_CFLAGS) -S -o - $<; } >$@.s
+	$(Q)gcc -c -x assembler $@.s -o $@.o
+	$(Q)gcc -c tests/guest/start.S -o $@-start.o
+	$(Q)ld -m elf_x86_64 -z max-page-size=4096 --build-id=none -T tests/guest/tiny.ld -o $@ $@-start.o $@.o
+	@rm -f $@.s $@.o $@-start.o
 # Suites talk to supervisors through their client, too.
 SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise,$(B)/lib/$(f).a)
 # The shim's tests preload the real library into a probe.

@@ -40,6 +40,8 @@ int io_unix_connect(const char *path, uint64_t deadline_ms, int *ret_fd, struct 
  * and no link is followed. -ENOENT and -ECONNREFUSED pass through. */
 int io_unix_connect_owned(const char *dir, const char *name, uid_t uid, uint64_t deadline_ms,
 			  int *ret_fd, struct err *err);
+/* Its first half: *ret_fd (O_PATH) is that socket, whose path is /proc/self/fd/<it>. */
+int io_unix_find_owned(const char *dir, const char *name, uid_t uid, int *ret_fd, struct err *err);
 
 /* RFC 3339 UTC with milliseconds, 24 characters and NUL. */
 #define IO_TIME_SIZE 25

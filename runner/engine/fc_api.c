@@ -18,38 +18,13 @@ struct fc_api {
 	struct curl_slist *headers;
 	char *dir;
 	uid_t uid;
-	uint64_t deadline_ms;
 	struct buf reply;
-	struct err connect_err;
 };
 
 struct request {
 	const char *method, *path, *body; /* body NULL: none */
 	long want;                        /* status */
 };
-
-/* Connected by us: no link is followed, the socket is the VMM's own, and its path may be longer
- * than a socket's address. */
-static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *addr)
-{
-	struct fc_api *api = data;
-	int fd = -1;
-
-	(void)purpose;
-	(void)addr;
-	if (io_unix_connect_owned(api->dir, FC_API_SOCK, api->uid, api->deadline_ms, &fd,
-				  &api->connect_err) < 0)
-		return CURL_SOCKET_BAD;
-	return fd;
-}
-
-static int on_open(void *data, curl_socket_t fd, curlsocktype purpose)
-{
-	(void)data;
-	(void)fd;
-	(void)purpose;
-	return CURL_SOCKOPT_ALREADY_CONNECTED;
-}
 
 static size_t on_reply(char *bytes, size_t size, size_t n, void *data)
 {
@@ -63,14 +38,10 @@ static bool set_options(struct fc_api *api)
 {
 	CURL *e = api->easy;
 
-	return curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, FC_API_SOCK) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
+	return curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, api) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_open) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_WRITEDATA, api) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_HTTPHEADER, api->headers) == CURLE_OK;
@@ -110,11 +81,12 @@ void fc_api_free_p(struct fc_api **at)
 	free(api);
 }
 
-static bool set_request(struct fc_api *api, const struct request *q)
+static bool set_request(struct fc_api *api, const struct request *q, int sock, uint64_t deadline_ms)
 {
 	CURL *e = api->easy;
 	auto_free char *url = xasprintf("http://localhost%s", q->path);
-	int left = deadline_left(api->deadline_ms);
+	auto_free char *at = xasprintf("/proc/self/fd/%d", sock);
+	int left = deadline_left(deadline_ms);
 
 	if (!q->body && (curl_easy_setopt(e, CURLOPT_HTTPGET, 1L) != CURLE_OK))
 		return false;
@@ -123,7 +95,8 @@ static bool set_request(struct fc_api *api, const struct request *q)
 	     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)strlen(q->body)) != CURLE_OK))
 		return false;
 	/* 0 would be no limit at all. */
-	return curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, left < 0 ? 0L : (long)left + 1) ==
+	return curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, at) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, left < 0 ? 0L : (long)left + 1) ==
 		       CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
@@ -133,48 +106,46 @@ static int transport_error(const struct fc_api *api, CURLcode code, struct err *
 {
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		return err_set(err, ERR_FAILED, -ETIMEDOUT, "firecracker did not answer in time");
-	if (api->connect_err.code < 0)
-		return err_set(err, api->connect_err.class, api->connect_err.code, "%s",
-			       api->connect_err.msg);
 	if (!buf_ok(&api->reply))
 		return err_set(err, ERR_GUEST, -EMSGSIZE,
 			       "firecracker's answer is longer than %u bytes", FC_REPLY_MAX);
-	if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
-	    code == CURLE_PARTIAL_FILE)
+	if (code == CURLE_COULDNT_CONNECT || code == CURLE_GOT_NOTHING ||
+	    code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_PARTIAL_FILE)
 		return err_set(err, ERR_FAILED, -ECONNRESET, "firecracker closed its API");
 	return err_set(err, ERR_GUEST, -EPROTO, "firecracker's answer makes no sense: %s",
 		       curl_easy_strerror(code));
 }
 
-/* What it says is for people: one line, printable. */
+/* What it says is for people: one line, printable. Its HTTP server's own errors are no JSON. */
 static int refusal(const struct fc_api *api, long status, struct err *err)
 {
 	auto_json struct json_object *o = NULL;
+	const char *reply = buf_str(&api->reply), *fault = reply;
 	char text[FAULT_MAX];
-	int r = json_parse(buf_str(&api->reply), api->reply.len, &o, NULL);
-	const char *fault = r == 0 && json_object_is_type(o, json_type_object)
-				    ? json_opt_str(o, "fault_message", NULL)
-				    : NULL;
 
-	if (!fault)
-		fault = r == 0 && json_object_is_type(o, json_type_object)
-				? json_opt_str(o, "error", "no reason given")
-				: "no reason given";
-	(void)snprintf(text, sizeof(text), "%s", fault);
+	if (json_parse(reply, api->reply.len, &o, NULL) == 0 &&
+	    json_object_is_type(o, json_type_object))
+		fault = json_opt_str(o, "fault_message", reply);
+	(void)snprintf(text, sizeof(text), "%s", *fault ? fault : "no reason given");
 	for (char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = ' ';
 	return err_set(err, ERR_FAILED, -EREMOTEIO, "firecracker refuses (%ld): %s", status, text);
 }
 
-static int perform(struct fc_api *api, const struct request *q, struct err *err)
+/* No link is followed, the socket is the VMM's own, and its path may be longer than an address. */
+static int perform(struct fc_api *api, const struct request *q, uint64_t deadline_ms,
+		   struct err *err)
 {
+	auto_close int sock = -1;
 	long status = 0;
 	CURLcode code;
+	int r = io_unix_find_owned(api->dir, FC_API_SOCK, api->uid, &sock, err);
 
+	if (r < 0)
+		return r;
 	buf_reset(&api->reply);
-	api->connect_err = (struct err){.code = 0};
-	if (!set_request(api, q))
+	if (!set_request(api, q, sock, deadline_ms))
 		return err_set(err, ERR_FAILED, -ENOMEM, "cannot set up a request");
 	code = curl_easy_perform(api->easy);
 	if (code != CURLE_OK)
@@ -187,10 +158,8 @@ static int perform(struct fc_api *api, const struct request *q, struct err *err)
 
 static int call(struct fc_api *api, const struct request *q, uint64_t deadline_ms, struct err *err)
 {
-	int r;
+	int r = perform(api, q, deadline_ms, err);
 
-	api->deadline_ms = deadline_ms;
-	r = perform(api, q, err);
 	return r < 0 ? err_wrap(err, "%s %s", q->method, q->path) : 0;
 }
 

@@ -1,6 +1,6 @@
-/* fake_guest.h - the guest half of fake_qemu: the real mux with a scripted agent behind it.
- * Included by fake_qemu.c only. Longer than a header may be: a fake is one program of one object
- * file. */
+/* fake_guest.h - the guest half of the fake VMMs: a scripted agent, behind the real mux (fake_qemu)
+ * or behind connections of its own (fake_firecracker). Longer than a header may be: a fake is one
+ * program of one object file. */
 #ifndef FCVM_TESTS_FAKE_GUEST_H
 #define FCVM_TESTS_FAKE_GUEST_H
 
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "frame.h"
 #include "io.h"
 #include "loop.h"
@@ -28,6 +29,7 @@ struct guest;
 
 struct service {
 	struct guest *g;
+	struct service *prev, *next;
 	uint32_t port;
 	struct loop_source src;
 	struct buf in, out;
@@ -42,7 +44,7 @@ struct guest {
 	struct buf qmp_in;
 	int state_fd;
 	bool incoming, running;
-	struct service *control, *logs;
+	struct service *all, *control, *logs;
 	char *container, *hostname, *epoch, *metadata;
 	bool check, frozen;
 	int exit_code; /* of the container, -1: runs */
@@ -82,6 +84,20 @@ static void add_script(struct guest *g, const char *text)
 	for (size_t i = 0; i < words.n; i++)
 		if (strncmp(words.v[i], "fake.", 5) == 0)
 			strv_add(&g->script, words.v[i]);
+}
+
+/* Words every VMM of this program reads at its start. */
+static void read_script_file(struct guest *g)
+{
+	auto_buf struct buf text = BUF_INIT(65536);
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 8);
+
+	if (n < 0)
+		return;
+	memcpy(path + n, ".script", 8);
+	if (file_read(path, 65535, &text, NULL) >= 0)
+		add_script(g, buf_str(&text));
 }
 
 /* --- the agent's services ------------------------------------------------------------------- */
@@ -332,7 +348,7 @@ static void exec_command(struct service *s, const struct strv *argv)
 	} else if (strcmp(name, "poweroff") == 0) {
 		_exit(0);
 	} else if (strcmp(name, "crash") == 0) {
-		die("fake_qemu: crashed as told");
+		die("fake: crashed as told");
 	} else if (strcmp(name, "echo") == 0 || strcmp(name, "identity") == 0) {
 		auto_buf struct buf b = BUF_INIT(65536);
 
@@ -387,6 +403,12 @@ static void service_free(struct service *s)
 		g->control = NULL;
 	if (g->logs == s)
 		g->logs = NULL;
+	if (s->prev)
+		s->prev->next = s->next;
+	else
+		g->all = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
 	loop_remove(g->loop, &s->src);
 	(void)close(s->src.fd);
 	buf_free(&s->in);
@@ -422,45 +444,30 @@ static void on_service(struct loop *loop, struct loop_source *src, uint32_t even
 	}
 }
 
-static int on_accept(void *data, uint32_t port, int *ret_fd)
+static bool is_served(uint32_t port)
 {
-	struct guest *g = data;
-	struct service *s = NULL;
-	int pair[2];
+	return port == AGENT_PORT_CONTROL || port == AGENT_PORT_LOGS || port == AGENT_PORT_EXEC ||
+	       port == AGENT_PORT_STATUS;
+}
 
-	if (port != AGENT_PORT_CONTROL && port != AGENT_PORT_LOGS && port != AGENT_PORT_EXEC)
-		return -ECONNREFUSED;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		return -errno;
-	s = xcalloc(1, sizeof(*s));
+/* fd, non-blocking, is the service's. */
+static void service_start(struct guest *g, uint32_t port, int fd)
+{
+	struct service *s = xcalloc(1, sizeof(*s));
+
 	s->g = g;
 	s->port = port;
 	s->in = (struct buf)BUF_INIT(4u << 20);
 	s->out = (struct buf)BUF_INIT(64u << 20);
-	(void)loop_add(g->loop, &s->src, pair[0], EPOLLIN, on_service, s, NULL);
+	s->next = g->all;
+	if (s->next)
+		s->next->prev = s;
+	g->all = s;
+	(void)loop_add(g->loop, &s->src, fd, EPOLLIN, on_service, s, NULL);
 	if (port == AGENT_PORT_CONTROL)
 		g->control = s;
 	if (port == AGENT_PORT_LOGS)
 		g->logs = s;
-	*ret_fd = pair[1];
-	return 0;
-}
-
-static void on_synced(void *data, bool fresh)
-{
-	(void)data;
-	(void)fresh;
-}
-
-static void on_quiesced(void *data)
-{
-	(void)data;
-}
-
-static void on_lost(void *data, const char *why)
-{
-	(void)data;
-	(void)why;
 }
 
 #endif

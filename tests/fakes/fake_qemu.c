@@ -106,6 +106,36 @@ static void event(const struct guest *g, const char *name, const char *status)
 		say(g, "{\"event\":\"%s\"}", name);
 }
 
+static int on_accept(void *data, uint32_t port, int *ret_fd)
+{
+	int pair[2];
+
+	if (!is_served(port))
+		return -ECONNREFUSED;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -errno;
+	service_start(data, port, pair[0]);
+	*ret_fd = pair[1];
+	return 0;
+}
+
+static void on_synced(void *data, bool fresh)
+{
+	(void)data;
+	(void)fresh;
+}
+
+static void on_quiesced(void *data)
+{
+	(void)data;
+}
+
+static void on_lost(void *data, const char *why)
+{
+	(void)data;
+	(void)why;
+}
+
 static void start_guest(struct guest *g)
 {
 	static const struct mux_ops ops = {on_accept, on_synced, on_quiesced, on_lost};
@@ -236,19 +266,6 @@ static void check_drive(const char *value)
 		die("fake_qemu: cannot open disk '%s': %s", path, strerror(errno));
 }
 
-static void read_script_file(struct guest *g)
-{
-	auto_buf struct buf text = BUF_INIT(65536);
-	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 8);
-
-	if (n < 0)
-		return;
-	memcpy(path + n, ".script", 8);
-	if (file_read(path, 65535, &text, NULL) >= 0)
-		add_script(g, buf_str(&text));
-}
-
 static void take_args(struct guest *g, int argc, char **argv)
 {
 	for (int i = 1; i + 1 < argc; i++) {
@@ -285,7 +302,7 @@ int main(int argc, char **argv)
 	read_script_file(&g);
 	take_args(&g, argc, argv);
 	if (scripted(&g, "die"))
-		die("fake_qemu: died as told");
+		die("fake: died as told");
 	(void)puts("fake console: up");
 	(void)fflush(stdout);
 	if (loop_new(&g.loop, NULL) < 0 ||

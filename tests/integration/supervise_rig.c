@@ -19,11 +19,34 @@
 #define CALL_MS 20000
 #define MEMORY (UINT64_C(16) << 20)
 
-static char *fake_qemu; /* what our host says FCVM_QEMU is */
+static const struct engine {
+	const char *name, *env, *program;
+	enum vm_accel accel;
+} engines[] = {
+	{"qemu", "FCVM_QEMU", TEST_BUILD_DIR "/tests/fake_qemu", VM_ACCEL_TCG},
+	{"firecracker", "FCVM_FIRECRACKER", TEST_BUILD_DIR "/tests/fake_firecracker", VM_ACCEL_KVM},
+};
+static const struct engine *engine = &engines[0];
+static char *fake_vmm; /* what our host says it is */
 
 static const char *rig_getenv(const char *name)
 {
-	return strcmp(name, "FCVM_QEMU") == 0 ? fake_qemu : getenv(name);
+	return strcmp(name, engine->env) == 0 ? fake_vmm : getenv(name);
+}
+
+void rig_use(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
+		if (strcmp(engines[i].name, name) == 0)
+			engine = &engines[i];
+	/* The engine itself measures KVM, whoever runs below it. */
+	if (engine->accel == VM_ACCEL_KVM && access("/dev/kvm", R_OK | W_OK) < 0)
+		cr_skip("no /dev/kvm");
+}
+
+const char *rig_says(const char *qemu, const char *firecracker)
+{
+	return engine == &engines[0] ? qemu : firecracker;
 }
 
 static char *write_file(const struct rig *r, const char *name, const char *text)
@@ -55,7 +78,7 @@ static void make_config(struct rig *r, const char *script)
 	c->cpus = 1;
 	c->memory_bytes = MEMORY;
 	c->data_bytes = UINT64_C(16) << 20;
-	c->accel = VM_ACCEL_TCG;
+	c->accel = engine->accel;
 	c->n_disks = 2;
 	c->disks[0] = (struct vm_disk){
 		.path = write_file(r, "root.img", "root"), .serial = "root", .read_only = true};
@@ -94,9 +117,9 @@ void rig_make(struct rig *r, const char *script)
 	cr_assert_eq(chmod(r->data, 0711), 0);
 	cr_assert_geq(host_init(&r->host, r->data, &err), 0, "%s", err.msg);
 	cr_assert_geq(host_make_dirs(&r->host, &err), 0, "%s", err.msg);
-	r->qemu = path_join(r->data, "qemu");
-	copy_program(TEST_BUILD_DIR "/tests/fake_qemu", r->qemu);
-	fake_qemu = r->qemu;
+	r->vmm = path_join(r->data, "vmm");
+	copy_program(engine->program, r->vmm);
+	fake_vmm = r->vmm;
 	r->host.getenv = rig_getenv;
 	free(r->host.exe);
 	r->host.exe = realpath(run_fcvm_path(), NULL);
@@ -108,7 +131,7 @@ void rig_make(struct rig *r, const char *script)
 
 void rig_script(const struct rig *r, const char *words)
 {
-	free(write_file(r, "qemu.script", words));
+	free(write_file(r, "vmm.script", words));
 }
 
 /* Every supervisor of ours, whichever way the test ended. */
@@ -136,7 +159,7 @@ void rig_free(struct rig *r)
 	workload_free(&r->workload);
 	host_free(&r->host);
 	tmpdir_remove(&r->data);
-	free(r->qemu);
+	free(r->vmm);
 	free(r->dir);
 }
 
@@ -148,7 +171,7 @@ struct supervisor_call rig_call(const char *dir, uint64_t ms)
 void rig_spawn(struct rig *r, const char *dir)
 {
 	struct supervisor_spec spec = {
-		.dir = dir, .tag = "test/vm/one", .engine = "qemu", .vm_id = "the-vm-id"};
+		.dir = dir, .tag = "test/vm/one", .engine = engine->name, .vm_id = "the-vm-id"};
 	struct err err = {0};
 
 	cr_assert_geq(supervisor_spawn(&r->host, &spec, &r->supervisor, &err), 0, "%s", err.msg);

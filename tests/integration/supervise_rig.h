@@ -1,4 +1,4 @@
-/* supervise_rig.h - a supervisor with fake_qemu below it, in a directory of its own. */
+/* supervise_rig.h - a supervisor with a fake VMM below it, in a directory of its own. */
 #ifndef FCVM_TESTS_SUPERVISE_RIG_H
 #define FCVM_TESTS_SUPERVISE_RIG_H
 
@@ -8,7 +8,7 @@
 
 struct rig {
 	char *data; /* private data directory */
-	char *qemu; /* our copy of fake_qemu: its .script is ours, too */
+	char *vmm;  /* our copy of the fake: its .script is ours, too */
 	char *dir;  /* instance directory of the first VM */
 	struct host host;
 	struct vm_config config;
@@ -19,6 +19,25 @@ struct rig {
 
 void rig_free(struct rig *r);
 #define auto_rig __attribute__((cleanup(rig_free)))
+
+/* The fake every later rig has below it: qemu until this is called. */
+void rig_use(const char *engine);
+/* What differs with the engine of the rig. */
+const char *rig_says(const char *qemu, const char *firecracker);
+
+/* One test for each engine: SUITE/NAME on fake_qemu, SUITE_firecracker/NAME on fake_firecracker. */
+#define ENGINE_TEST(suite, name)          \
+	static void suite##_##name(void); \
+	Test(suite, name)                 \
+	{                                 \
+		suite##_##name();         \
+	}                                 \
+	Test(suite##_firecracker, name)   \
+	{                                 \
+		rig_use("firecracker");   \
+		suite##_##name();         \
+	}                                 \
+	static void suite##_##name(void)
 
 /* script: "fake.X ..." words for the kernel command line, or "". Nothing runs yet. */
 void rig_make(struct rig *r, const char *script);

@@ -16,7 +16,7 @@
 #include "supervise_rig.h"
 #include "xalloc.h"
 
-Test(supervise, a_vm_boots_becomes_ready_and_stops)
+ENGINE_TEST(supervise, a_vm_boots_becomes_ready_and_stops)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -27,7 +27,7 @@ Test(supervise, a_vm_boots_becomes_ready_and_stops)
 	cr_expect_str_eq(rig_status(r.dir, "state"), "ready");
 	cr_expect_str_eq(rig_status(r.dir, "health"), "healthy");
 	cr_expect_str_eq(rig_status(r.dir, "vm_id"), "the-vm-id");
-	cr_expect_str_eq(rig_status(r.dir, "accel"), "tcg");
+	cr_expect_str_eq(rig_status(r.dir, "accel"), rig_says("tcg", "kvm"));
 	cr_expect_str_eq(rig_status(r.dir, "container"), "main");
 	cr_expect_str_eq(rig_status(r.dir, "boot_retries"), "[ ]");
 	cr_expect_str_eq(rig_status(r.dir, "ended"), "null");
@@ -44,7 +44,7 @@ Test(supervise, a_vm_boots_becomes_ready_and_stops)
 	cr_expect_eq(supervisor_stop(&call, 0, &err), 0, "stopping twice is fine");
 }
 
-Test(supervise, the_vmm_is_nobody_and_its_directory_its_own)
+ENGINE_TEST(supervise, the_vmm_is_nobody_and_its_directory_its_own)
 {
 	auto_rig struct rig r;
 	struct stat st = {0};
@@ -63,7 +63,7 @@ Test(supervise, the_vmm_is_nobody_and_its_directory_its_own)
 	cr_expect_eq(st.st_mode & 077, 0);
 }
 
-Test(supervise, commands_run_in_the_guest_with_their_exit_code)
+ENGINE_TEST(supervise, commands_run_in_the_guest_with_their_exit_code)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf out = BUF_INIT(8u << 20);
@@ -76,7 +76,7 @@ Test(supervise, commands_run_in_the_guest_with_their_exit_code)
 	cr_expect_eq(rig_exec(r.dir, "nonsense", NULL, &out), 127);
 }
 
-Test(supervise, stdin_comes_back_whole_however_much_it_is)
+ENGINE_TEST(supervise, stdin_comes_back_whole_however_much_it_is)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf in = BUF_INIT(6u << 20), out = BUF_INIT(8u << 20);
@@ -90,7 +90,7 @@ Test(supervise, stdin_comes_back_whole_however_much_it_is)
 	cr_expect_eq(memcmp(out.data, in.data, in.len), 0);
 }
 
-Test(supervise, the_containers_output_is_in_its_log)
+ENGINE_TEST(supervise, the_containers_output_is_in_its_log)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf text = BUF_INIT(1u << 20);
@@ -105,7 +105,7 @@ Test(supervise, the_containers_output_is_in_its_log)
 	cr_expect(strstr(buf_str(&text), "Z stdout F bye\n"), "%s", buf_str(&text));
 }
 
-Test(supervise, a_container_that_ends_ends_the_vm_with_its_exit_code)
+ENGINE_TEST(supervise, a_container_that_ends_ends_the_vm_with_its_exit_code)
 {
 	static const struct {
 		const char *script, *state, *code, *error;
@@ -126,7 +126,7 @@ Test(supervise, a_container_that_ends_ends_the_vm_with_its_exit_code)
 	}
 }
 
-Test(supervise, a_guest_that_switches_itself_off_is_stopped)
+ENGINE_TEST(supervise, a_guest_that_switches_itself_off_is_stopped)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf out = BUF_INIT(4096);
@@ -138,7 +138,7 @@ Test(supervise, a_guest_that_switches_itself_off_is_stopped)
 	cr_expect_str_eq(rig_status(r.dir, "state"), "stopped");
 }
 
-Test(supervise, a_killed_vmm_is_recorded_with_its_last_words_and_told_to_who_waits)
+ENGINE_TEST(supervise, a_killed_vmm_is_recorded_with_its_last_words_and_told_to_who_waits)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -171,7 +171,7 @@ Test(supervise, a_killed_vmm_is_recorded_with_its_last_words_and_told_to_who_wai
 	(void)status;
 }
 
-Test(supervise, a_killed_supervisor_takes_its_vmm_with_it)
+ENGINE_TEST(supervise, a_killed_supervisor_takes_its_vmm_with_it)
 {
 	auto_rig struct rig r;
 	auto_json struct json_object *seen = NULL;
@@ -191,7 +191,7 @@ Test(supervise, a_killed_supervisor_takes_its_vmm_with_it)
 	cr_expect_eq(supervisor_stop(&call, 1000, &err), 0, "%s", err.msg);
 }
 
-Test(supervise, two_who_wait_are_both_told_what_was_missing)
+ENGINE_TEST(supervise, two_who_wait_are_both_told_what_was_missing)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -227,7 +227,7 @@ Test(supervise, two_who_wait_are_both_told_what_was_missing)
 	cr_expect_eq(supervisor_wait(&call, UNTIL_STARTED, &err), 0);
 }
 
-Test(supervise, a_vmm_that_dies_at_its_start_is_an_error_with_its_words)
+ENGINE_TEST(supervise, a_vmm_that_dies_at_its_start_is_an_error_with_its_words)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -237,12 +237,12 @@ Test(supervise, a_vmm_that_dies_at_its_start_is_an_error_with_its_words)
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
 	cr_assert_lt(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err), 0);
-	cr_expect(strstr(err.msg, "fake_qemu: died as told"), "%s", err.msg);
+	cr_expect(strstr(err.msg, "fake: died as told"), "%s", err.msg);
 	rig_await(r.dir, "ended", "crashed");
 	cr_expect_str_eq(rig_status(r.dir, "state"), "failed");
 }
 
-Test(supervise, stop_ends_a_boot_that_hangs_and_says_so_to_who_asked_for_it)
+ENGINE_TEST(supervise, stop_ends_a_boot_that_hangs_and_says_so_to_who_asked_for_it)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -268,12 +268,12 @@ Test(supervise, stop_ends_a_boot_that_hangs_and_says_so_to_who_asked_for_it)
 	cr_expect_str_eq(rig_status(r.dir, "state"), "stopped");
 }
 
-Test(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
+ENGINE_TEST(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
 {
-	static const struct {
+	const struct {
 		const char *script, *says;
 	} cases[] = {
-		{"fake.garbage", "frame of unknown type 255"},
+		{"fake.garbage", rig_says("frame of unknown type 255", "frame")},
 		{"fake.protocol=99", "the guest's agent speaks protocol 99, this fcvm protocol 1"},
 		{"fake.bad_identity", "the guest did not take its identity: scripted"},
 	};
@@ -292,7 +292,7 @@ Test(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
 	}
 }
 
-Test(supervise, a_directory_has_one_supervisor)
+ENGINE_TEST(supervise, a_directory_has_one_supervisor)
 {
 	auto_rig struct rig r;
 	struct supervisor_spec spec = {.tag = "t", .engine = "qemu", .vm_id = "id"};
@@ -306,7 +306,7 @@ Test(supervise, a_directory_has_one_supervisor)
 	cr_expect(strstr(err.msg, "has a supervisor already"), "%s", err.msg);
 }
 
-Test(supervise, stop_ends_a_supervisor_whose_status_cannot_be_read)
+ENGINE_TEST(supervise, stop_ends_a_supervisor_whose_status_cannot_be_read)
 {
 	auto_rig struct rig r;
 	struct err err = {0};
@@ -334,7 +334,7 @@ static int dial(const char *dir)
 	return fd;
 }
 
-Test(supervise, another_protocol_is_told_to_restart)
+ENGINE_TEST(supervise, another_protocol_is_told_to_restart)
 {
 	auto_rig struct rig r;
 	static const char hello[] = "{\"proto\":7,\"fcvm\":\"9.9\"}";
@@ -353,7 +353,7 @@ Test(supervise, another_protocol_is_told_to_restart)
 	cr_expect(strstr(buf_str(&body), "restart it to upgrade"), "%s", buf_str(&body));
 }
 
-Test(supervise, hostile_input_ends_its_own_connection_only)
+ENGINE_TEST(supervise, hostile_input_ends_its_own_connection_only)
 {
 	static const struct {
 		const char *bytes;
@@ -388,7 +388,7 @@ Test(supervise, hostile_input_ends_its_own_connection_only)
 	cr_expect_str_eq(json_opt_str(status, "state", ""), "creating");
 }
 
-Test(supervise, requests_that_make_no_sense_are_refused_with_a_sentence)
+ENGINE_TEST(supervise, requests_that_make_no_sense_are_refused_with_a_sentence)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -408,7 +408,7 @@ Test(supervise, requests_that_make_no_sense_are_refused_with_a_sentence)
 
 /* --- boots that hang ------------------------------------------------------------------------- */
 
-Test(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it)
+ENGINE_TEST(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -444,7 +444,7 @@ Test(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it)
 	rig_await(r.dir, "state", "ready");
 }
 
-Test(supervise, a_boot_that_always_hangs_fails_in_the_end)
+ENGINE_TEST(supervise, a_boot_that_always_hangs_fails_in_the_end)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;

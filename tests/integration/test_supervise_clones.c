@@ -25,7 +25,7 @@ static mode_t mode_of(const char *dir, const char *name)
 	return st.st_mode & 07777;
 }
 
-Test(supervise_clones, a_reaped_baseline_becomes_a_snapshot)
+ENGINE_TEST(supervise_clones, a_reaped_baseline_becomes_a_snapshot)
 {
 	auto_rig struct rig r;
 	auto_json struct json_object *m = NULL;
@@ -50,7 +50,7 @@ Test(supervise_clones, a_reaped_baseline_becomes_a_snapshot)
 	cr_expect_str_eq(rig_status(r.dir, "error"), "null");
 }
 
-Test(supervise_clones, a_clone_is_ready_with_an_identity_of_its_own)
+ENGINE_TEST(supervise_clones, a_clone_is_ready_with_an_identity_of_its_own)
 {
 	auto_rig struct rig r;
 	auto_json struct json_object *status = NULL;
@@ -79,13 +79,13 @@ Test(supervise_clones, a_clone_is_ready_with_an_identity_of_its_own)
 	cr_expect_str_eq(rig_status(r.dir, "state"), "ready", "the source goes on");
 }
 
-Test(supervise_clones, a_snapshot_of_another_host_is_refused_before_it_is_loaded)
+ENGINE_TEST(supervise_clones, a_snapshot_of_another_host_is_refused_before_it_is_loaded)
 {
-	static const struct {
+	const struct {
 		const char *key, *value, *says;
 	} cases[] = {
 		{"engine_sha256", "\"0\"", "it was taken with the engine binary '0', here it is "},
-		{"accel", "\"kvm\"", "it was taken with accelerator 'kvm', here it is 'tcg'"},
+		{"accel", "\"xen\"", "it was taken with accelerator 'xen', here it is "},
 		{"cpu_model", "\"Z80\"", "it was taken with CPU 'Z80'"},
 		{"tsc_khz", "1000", "it was taken with a TSC of 1000 kHz"},
 		{"agent_protocol", "99", "it was taken with agent protocol 99, here it is 1"},
@@ -113,7 +113,7 @@ Test(supervise_clones, a_snapshot_of_another_host_is_refused_before_it_is_loaded
 	}
 }
 
-Test(supervise_clones, loaded_is_not_running)
+ENGINE_TEST(supervise_clones, loaded_is_not_running)
 {
 	auto_rig struct rig r;
 	struct err err = {0};
@@ -128,7 +128,7 @@ Test(supervise_clones, loaded_is_not_running)
 	rig_await(dir, "state", "failed");
 }
 
-Test(supervise_clones, a_snapshot_that_fails_leaves_the_vm_running)
+ENGINE_TEST(supervise_clones, a_snapshot_that_fails_leaves_the_vm_running)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf out = BUF_INIT(4096);
@@ -136,19 +136,23 @@ Test(supervise_clones, a_snapshot_that_fails_leaves_the_vm_running)
 	struct supervisor_call call;
 	struct err err = {0};
 
-	rig_make(&r, "fake.no_migrate");
+	rig_make(&r, rig_says("fake.no_migrate", "fake.no_snapshot"));
+	/* 1.16 forgets its vsock when it is paused and goes on without a snapshot. */
+	rig_script(&r, rig_says("", "fake.version=1.15.1"));
 	rig_boot(&r);
 	auto_free char *dir = rig_instance(&r, "snap");
 
 	req.dir = dir;
 	call = rig_call(r.dir, 20000);
 	cr_expect_lt(supervisor_snapshot(&call, &req, NULL, &err), 0);
-	cr_expect(strstr(err.msg, "qemu could not save the VM's state"), "%s", err.msg);
+	cr_expect(strstr(err.msg, rig_says("qemu could not save the VM's state",
+					   "PUT /snapshot/create: firecracker refuses (400): ")),
+		  "%s", err.msg);
 	cr_expect_eq(rig_exec(r.dir, "echo on", NULL, &out), 0);
 	cr_expect_str_eq(rig_status(r.dir, "state"), "ready");
 }
 
-Test(supervise_clones, a_failed_clone_is_restored_again_with_fresh_disks_when_told_so)
+ENGINE_TEST(supervise_clones, a_failed_clone_is_restored_again_with_fresh_disks_when_told_so)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf one = BUF_INIT(4096), two = BUF_INIT(4096);
@@ -170,7 +174,7 @@ Test(supervise_clones, a_failed_clone_is_restored_again_with_fresh_disks_when_to
 	cr_expect_not(file_exists(stray));
 }
 
-Test(supervise_clones, what_waits_for_its_restart_can_be_stopped)
+ENGINE_TEST(supervise_clones, what_waits_for_its_restart_can_be_stopped)
 {
 	auto_rig struct rig r;
 	struct supervisor_call call;
@@ -192,7 +196,7 @@ Test(supervise_clones, what_waits_for_its_restart_can_be_stopped)
 	cr_expect_str_eq(rig_status(dir, "ended"), "requested");
 }
 
-Test(supervise_clones, updates_reach_the_running_vm)
+ENGINE_TEST(supervise_clones, updates_reach_the_running_vm)
 {
 	auto_rig struct rig r;
 	auto_buf struct buf out = BUF_INIT(4096);
@@ -221,7 +225,7 @@ static void skip_without_uffd(void)
 		cr_skip("%s", why);
 }
 
-Test(supervise_clones, a_clone_runs_on_pages_its_server_sends)
+ENGINE_TEST(supervise_clones, a_clone_runs_on_pages_its_server_sends)
 {
 	auto_rig struct rig r;
 	auto_json struct json_object *status = NULL, *metrics = NULL;
@@ -272,12 +276,12 @@ static void lose_server(int sig, const char *says)
 	(void)kill(server.pid, SIGKILL);
 }
 
-Test(supervise_clones, a_killed_memory_server_ends_its_clone_as_lost)
+ENGINE_TEST(supervise_clones, a_killed_memory_server_ends_its_clone_as_lost)
 {
 	lose_server(SIGKILL, "memory server: ");
 }
 
-Test(supervise_clones, a_silent_memory_server_ends_its_clone_as_lost)
+ENGINE_TEST(supervise_clones, a_silent_memory_server_ends_its_clone_as_lost)
 {
 	lose_server(SIGSTOP, "memory server: no answer for 10 seconds");
 }
