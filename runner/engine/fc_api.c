@@ -19,6 +19,7 @@ struct fc_api {
 	char *dir;
 	uid_t uid;
 	struct buf reply;
+	bool whole; /* the head came to its end: libcurl takes half of one for all of it */
 };
 
 struct request {
@@ -34,6 +35,14 @@ static size_t on_reply(char *bytes, size_t size, size_t n, void *data)
 	return buf_ok(&api->reply) ? size * n : 0;
 }
 
+static size_t on_head(char *line, size_t size, size_t n, void *data)
+{
+	struct fc_api *api = data;
+
+	api->whole = size * n == 2 && memcmp(line, "\r\n", 2) == 0;
+	return size * n;
+}
+
 static bool set_options(struct fc_api *api)
 {
 	CURL *e = api->easy;
@@ -44,6 +53,8 @@ static bool set_options(struct fc_api *api)
 	       curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_WRITEDATA, api) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_HEADERDATA, api) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_HTTPHEADER, api->headers) == CURLE_OK;
 }
 
@@ -145,11 +156,14 @@ static int perform(struct fc_api *api, const struct request *q, uint64_t deadlin
 	if (r < 0)
 		return r;
 	buf_reset(&api->reply);
+	api->whole = false;
 	if (!set_request(api, q, sock, deadline_ms))
 		return err_set(err, ERR_FAILED, -ENOMEM, "cannot set up a request");
 	code = curl_easy_perform(api->easy);
 	if (code != CURLE_OK)
 		return transport_error(api, code, err);
+	if (!api->whole)
+		return transport_error(api, CURLE_PARTIAL_FILE, err);
 	if (curl_easy_getinfo(api->easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK ||
 	    status != q->want)
 		return refusal(api, status, err);

