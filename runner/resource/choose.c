@@ -82,6 +82,7 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 	snprintf(c.why, sizeof(c.why), "%s", reason_of(caps.why));
 	snprintf(c.machine, sizeof(c.machine), "%s", caps.machine);
 	snprintf(c.guest_cpu, sizeof(c.guest_cpu), "%s", caps.cpu_model);
+	snprintf(c.snapshot_format, sizeof(c.snapshot_format), "%s", caps.snapshot_format);
 	c.tsc_khz = caps.tsc_khz;
 	c.tcg = caps.accel == VM_ACCEL_TCG;
 	if (ops->can & ENGINE_UFFD)

@@ -65,7 +65,7 @@ struct resource_choice {
 	char version[64];
 	char sha256[DIGEST_HEX_SIZE];
 	char why[1024];
-	char machine[128], guest_cpu[64]; /* what a snapshot has baked in */
+	char machine[128], guest_cpu[64], snapshot_format[32]; /* what a snapshot has baked in */
 	uint64_t tsc_khz;
 	bool tcg;
 	bool uffd;          /* userfaultfd with kernel-mode faults is permitted */

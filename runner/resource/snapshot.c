@@ -81,6 +81,7 @@ static int check_host(const struct resource_choice *c, const char *path, struct 
 	snprintf(caps.sha256, sizeof(caps.sha256), "%s", c->sha256);
 	snprintf(caps.machine, sizeof(caps.machine), "%s", c->machine);
 	snprintf(caps.cpu_model, sizeof(caps.cpu_model), "%s", c->guest_cpu);
+	snprintf(caps.snapshot_format, sizeof(caps.snapshot_format), "%s", c->snapshot_format);
 	return vmmanifest_check_host(manifest, c->engine, &caps, &host, err);
 }
 

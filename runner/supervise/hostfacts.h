@@ -5,10 +5,12 @@
 
 #include <stdint.h>
 
+#include "digest.h"
 #include "err.h"
 
 struct hostfacts {
 	char cpu_model[128];
+	char cpu_flags[DIGEST_HEX_SIZE]; /* digest of the list the kernel gives */
 	char kernel[128];
 	uint64_t page_size;
 };

@@ -77,6 +77,7 @@ static void add_machine(struct json_object *o, const struct vmmanifest_facts *f)
 	json_add_str(o, "engine", f->engine);
 	json_add_str(o, "engine_version", f->caps->version);
 	json_add_str(o, "engine_sha256", f->caps->sha256);
+	json_add_str(o, "snapshot_format", f->caps->snapshot_format);
 	json_add_str(o, "accel", accel_name(f->config->accel));
 	json_add_u64(o, "cpus", f->config->cpus);
 	json_add_u64(o, "memory_bytes", f->config->memory_bytes);
@@ -84,6 +85,7 @@ static void add_machine(struct json_object *o, const struct vmmanifest_facts *f)
 	json_add_str(o, "machine", f->caps->machine);
 	json_add_str(o, "guest_cpu", f->caps->cpu_model);
 	json_add_str(o, "cpu_model", f->host->cpu_model);
+	json_add_str(o, "cpu_flags", f->host->cpu_flags);
 	json_add_u64(o, "tsc_khz", f->caps->tsc_khz);
 	json_add_u64(o, "page_size", f->host->page_size);
 	json_add_str(o, "host_kernel", f->host->kernel);
@@ -188,6 +190,22 @@ static int same_number(struct json_object *o, const char *key, const char *what,
 		       (unsigned long long)there, (unsigned long long)here);
 }
 
+/* Hardware's state is in a snapshot of a VM that ran on it, as this kernel's KVM has it; a guest
+ * that was translated knows nothing of either. */
+static int same_hardware(struct json_object *o, const struct engine_caps *caps,
+			 const struct hostfacts *host, struct err *err)
+{
+	int r = same_text(o, "cpu_model", "CPU", host->cpu_model, err);
+
+	if (r < 0 || caps->accel != VM_ACCEL_KVM)
+		return r;
+	if (strcmp(json_opt_str(o, "cpu_flags", "?"), host->cpu_flags) != 0)
+		return err_set(err, ERR_HOST, -EXDEV,
+			       "the CPU's flags are not those it was taken with: take the snapshot "
+			       "again");
+	return same_text(o, "host_kernel", "host kernel", host->kernel, err);
+}
+
 int vmmanifest_check_host(struct json_object *o, const char *engine, const struct engine_caps *caps,
 			  const struct hostfacts *host, struct err *err)
 {
@@ -196,13 +214,15 @@ int vmmanifest_check_host(struct json_object *o, const char *engine, const struc
 	if (r >= 0)
 		r = same_text(o, "engine_sha256", "the engine binary", caps->sha256, err);
 	if (r >= 0)
+		r = same_text(o, "snapshot_format", "snapshot format", caps->snapshot_format, err);
+	if (r >= 0)
 		r = same_text(o, "accel", "accelerator", accel_name(caps->accel), err);
 	if (r >= 0)
 		r = same_text(o, "machine", "machine", caps->machine, err);
 	if (r >= 0)
 		r = same_text(o, "guest_cpu", "guest CPU", caps->cpu_model, err);
 	if (r >= 0)
-		r = same_text(o, "cpu_model", "CPU", host->cpu_model, err);
+		r = same_hardware(o, caps, host, err);
 	if (r >= 0)
 		r = same_tsc(o, caps->tsc_khz, err);
 	if (r >= 0)

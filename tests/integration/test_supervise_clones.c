@@ -89,6 +89,9 @@ ENGINE_TEST(supervise_clones, a_snapshot_of_another_host_is_refused_before_it_is
 		{"cpu_model", "\"Z80\"", "it was taken with CPU 'Z80'"},
 		{"tsc_khz", "1000", "it was taken with a TSC of 1000 kHz"},
 		{"agent_protocol", "99", "it was taken with agent protocol 99, here it is 1"},
+		{"snapshot_format", "\"9.9.9\"",
+		 rig_says("it was taken with snapshot format '9.9.9', here it is ''",
+			  "it was taken with snapshot format '9.9.9', here it is '10.0.0'")},
 	};
 	auto_rig struct rig r;
 
@@ -108,6 +111,39 @@ ENGINE_TEST(supervise_clones, a_snapshot_of_another_host_is_refused_before_it_is
 		cr_assert_geq(json_save(path, bad, NULL), 0);
 		cr_expect_lt(rig_restore(&r, snap, dir, "no", NULL, &err), 0);
 		cr_expect_eq(err.class, ERR_HOST);
+		cr_expect(strstr(err.msg, cases[i].says), "%s", err.msg);
+		cr_assert_geq(json_save(path, m, NULL), 0);
+	}
+}
+
+/* Of hardware that the guest ran on, no detail may differ. */
+Test(supervise_clones_firecracker, a_snapshot_of_other_flags_or_another_kernel_is_refused)
+{
+	static const struct {
+		const char *key, *says;
+	} cases[] = {
+		{"cpu_flags", "the CPU's flags are not those it was taken with: take the snapshot "
+			      "again"},
+		{"host_kernel", "it was taken with host kernel 'x', here it is '"},
+	};
+	auto_rig struct rig r;
+
+	rig_use("firecracker");
+	rig_make(&r, "");
+	rig_boot(&r);
+	auto_free char *snap = rig_snapshot(&r, false, NULL);
+	auto_free char *path = path_join(snap, "manifest.json");
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_json struct json_object *m = NULL, *bad = NULL;
+		auto_free char *name = xasprintf("clone-%zu", i), *dir = rig_instance(&r, name);
+		struct err err = {0};
+
+		cr_assert_geq(json_load(path, &m, NULL), 0);
+		cr_assert_geq(json_load(path, &bad, NULL), 0);
+		json_add_str(bad, cases[i].key, "x");
+		cr_assert_geq(json_save(path, bad, NULL), 0);
+		cr_expect_lt(rig_restore(&r, snap, dir, "no", NULL, &err), 0);
 		cr_expect(strstr(err.msg, cases[i].says), "%s", err.msg);
 		cr_assert_geq(json_save(path, m, NULL), 0);
 	}
