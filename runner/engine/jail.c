@@ -54,7 +54,7 @@ static bool is_wished(const struct jail *jail, const struct node *n)
 
 static int make_node(const struct jail *jail, const struct node *n, dev_t dev)
 {
-	if (n->wish == IF_TUN && mkdir("/dev/net", 0755) < 0)
+	if (n->wish == IF_TUN && (mkdir("/dev/net", 0755) < 0 || chmod("/dev/net", 0755) < 0))
 		return -errno;
 	if (mknod(n->path, S_IFCHR | n->mode, dev) < 0 || chmod(n->path, n->mode) < 0)
 		return -errno;

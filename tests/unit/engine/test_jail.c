@@ -90,6 +90,19 @@ Test(jail, kvm_is_there_when_it_is_used_and_is_the_vmms_own)
 	cr_expect_str_eq(out, "1879048200 600\n");
 }
 
+Test(jail, what_is_opened_by_name_is_there_for_its_user_only)
+{
+	struct jail jail = root_jail();
+
+	if (access("/dev/net/tun", F_OK) < 0 || access("/dev/userfaultfd", F_OK) < 0)
+		cr_skip_test("/dev/net/tun or /dev/userfaultfd is absent");
+	jail.tun = jail.userfaultfd = true;
+	jail.files = 2000;
+	auto_free char *out = inside(&jail, "stat -c '%u %a' /dev/net/tun /dev/userfaultfd; "
+					    "exec 3<>/dev/net/tun && echo opened; ulimit -n");
+	cr_expect_str_eq(out, "1879048200 600\n1879048200 600\nopened\n2000\n");
+}
+
 Test(jail, mounts_made_inside_stay_inside)
 {
 	struct jail jail = root_jail();
