@@ -56,8 +56,7 @@ static const struct field defaults_fields[] = {
 	{"fleet", FIELD_MAP, .flags = FIELD_PARTIAL, .group = &group_fleet, .class = CLASS_REPLACE,
 	 .doc = "Merged under every fleet: what it says itself wins."},
 	{"engine", FIELD_CHOICE, .dflt = "auto", .choices = "auto|firecracker|qemu",
-	 .only = "auto|qemu", .class = CLASS_CASCADE, IN(fleet, engine),
-	 .doc = "Engine of baselines that name none."},
+	 .class = CLASS_CASCADE, IN(fleet, engine), .doc = "Engine of baselines that name none."},
 };
 GROUP(group_defaults, "defaults", defaults_fields);
 

@@ -101,9 +101,10 @@ struct baseline_spec {
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	char *engine;      /* "auto" | "qemu" | "firecracker" */
+	char *sandbox;     /* "namespace" | "none" */
 	char *network_ref; /* as written */
 	const struct network_spec *network;
-	struct place cpus_at, memory_at, engine_at, network_at;
+	struct place cpus_at, memory_at, engine_at, sandbox_at, network_at;
 	struct port_spec *ports; /* no field of a spec: podman run -p */
 	size_t n_ports;
 	uint64_t ready_timeout_ms;

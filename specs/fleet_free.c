@@ -88,6 +88,7 @@ static void free_baselines(struct fleet *f)
 		free(b->kernel_ref);
 		free(b->rootfs_ref);
 		free(b->engine);
+		free(b->sandbox);
 		free(b->network_ref);
 		fleet_free_ports(b->ports, b->n_ports);
 		free_container(&b->container);

@@ -46,6 +46,21 @@ static void check_qemu(const struct examined *e, const char *name, struct findin
 				      : "apt install qemu-system-x86, or set FCVM_QEMU");
 }
 
+/* Wanted for production only: without it QEMU runs everything. */
+static void check_firecracker(const struct examined *e, const char *name, struct finding *f)
+{
+	(void)name;
+	f->ok = !e->firecracker_err.code;
+	if (f->ok) {
+		buf_addf(&f->value, "%s, %s; %s", e->firecracker.version, e->firecracker.binary,
+			 e->firecracker.why);
+		return;
+	}
+	buf_add_str(&f->value, e->firecracker_err.msg);
+	buf_add_str(&f->hint,
+		    e->firecracker_err.hint[0] ? e->firecracker_err.hint : "qemu is used instead");
+}
+
 static void check_kvm(const struct examined *e, const char *name, struct finding *f)
 {
 	(void)name;
@@ -153,6 +168,7 @@ static void check_disk(const struct examined *e, const char *name, struct findin
 
 static const struct check checks[] = {
 	{"qemu", true, check_qemu},
+	{"firecracker", false, check_firecracker},
 	{"kvm", false, check_kvm},
 	{"userfaultfd", false, check_uffd},
 	{"reflink", false, check_reflink},
@@ -240,6 +256,7 @@ int cmd_doctor(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, st
 	if (r < 0 || help)
 		return r;
 	(void)engine_by_name("qemu")->probe(ctx->host, &e.qemu, &e.qemu_err);
+	(void)engine_by_name("firecracker")->probe(ctx->host, &e.firecracker, &e.firecracker_err);
 	auto_free char *dir = nearest_existing(ctx->host->data_dir);
 	e.dir = dir;
 	size_t failed = examine(&e, &out, arr);

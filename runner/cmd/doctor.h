@@ -15,9 +15,9 @@ struct finding {
 
 struct examined {
 	const struct host *host;
-	struct engine_caps qemu;
-	struct err qemu_err; /* code 0: qemu has the answers */
-	char *dir;           /* the data directory, or the nearest one above it that exists */
+	struct engine_caps qemu, firecracker;
+	struct err qemu_err, firecracker_err; /* code 0: the engine has the answers */
+	char *dir; /* the data directory, or the nearest one above it that exists */
 };
 
 /* Each fills f, whose ok is false; name is the check's. */

@@ -91,8 +91,8 @@ static int build_argv(const struct vm *vm, struct strv *argv, struct err *err)
 	return 0;
 }
 
-static int spawn(struct vm *vm, const struct vm_restore *from, bool has_net, int stderr_fd,
-		 struct err *err)
+static int spawn(struct vm *vm, const struct vm_config *config, const struct vm_restore *from,
+		 int stderr_fd, struct err *err)
 {
 	static const char *const env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
 	auto_strv struct strv argv = {0};
@@ -102,7 +102,8 @@ static int spawn(struct vm *vm, const struct vm_restore *from, bool has_net, int
 			 .uid = vm->uid,
 			 .gid = vm->gid,
 			 .kvm = true,
-			 .tun = has_net,
+			 .tun = config->has_net,
+			 .shared_dev = config->shared_dev,
 			 .userfaultfd = uffd,
 			 .files = FILES_MAX},
 		.from = from,
@@ -191,7 +192,7 @@ int fc_vmm_launch(struct vm *vm, const struct vm_config *config, const struct vm
 	if (r == 0)
 		r = words_open(&words, &errs, err);
 	if (r == 0)
-		r = spawn(vm, from, config->has_net, errs, err);
+		r = spawn(vm, config, from, errs, err);
 	if (r < 0) {
 		words_close(&words);
 		return r;

@@ -147,7 +147,7 @@ int jail_enter(void *data)
 	}
 	if (r == 0 && jail->uid == 0)
 		r = -EPERM;
-	if (r == 0)
+	if (r == 0 && !jail->shared_dev)
 		r = private_dev(jail);
 	if (r == 0)
 		r = drop_identity(jail);

@@ -11,7 +11,8 @@
 struct jail {
 	bool as_root; /* we are root: change uid, private mounts and /dev */
 	uid_t uid;
-	gid_t gid; /* the VMM's only group */
+	gid_t gid;       /* the VMM's only group */
+	bool shared_dev; /* no private mounts and /dev: the host's, as the uid may use them */
 	/* Which devices are in its /dev, owned by uid. */
 	bool kvm, tun, userfaultfd;
 	unsigned int files;      /* descriptors it may have; 0: the default */

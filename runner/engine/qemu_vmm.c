@@ -120,6 +120,7 @@ static int spawn(struct vm *vm, const struct qemu_launch *l, const struct ends *
 		.jail = {.as_root = vm->host->is_root,
 			 .uid = vm->uid,
 			 .gid = vm->gid,
+			 .shared_dev = l->config->shared_dev,
 			 .kvm = l->config->accel == VM_ACCEL_KVM},
 		.from = l->from,
 	};

@@ -103,6 +103,19 @@ Test(jail, what_is_opened_by_name_is_there_for_its_user_only)
 	cr_expect_str_eq(out, "1879048200 600\n1879048200 600\nopened\n2000\n");
 }
 
+Test(jail, without_a_sandbox_the_user_is_still_nobody)
+{
+	struct jail jail = root_jail();
+	char before[64] = "";
+
+	jail.shared_dev = true;
+	cr_assert_gt(readlink("/proc/self/ns/mnt", before, sizeof(before) - 1), 0);
+	auto_free char *out = inside(&jail, "readlink /proc/self/ns/mnt; grep -E '^(CapEff|Uid)' "
+					    "/proc/self/status");
+	cr_expect_eq(strncmp(out, before, strlen(before)), 0, "%s", out);
+	cr_expect(strstr(out, "1879048200\nCapEff:\t0000000000000000\n"), "%s", out);
+}
+
 Test(jail, mounts_made_inside_stay_inside)
 {
 	struct jail jail = root_jail();
