@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 #include "disks.h"
+#include "file.h"
 #include "identity.h"
 #include "init.h"
 #include "io.h"
@@ -16,6 +17,7 @@
 #include "services.h"
 
 #define PORT_WAIT_MS 15000
+#define CMDLINE_MAX 8192
 
 static int port_ready(void *data)
 {
@@ -24,17 +26,27 @@ static int port_ready(void *data)
 	return r == -ENOENT ? 0 : r < 0 ? r : 1;
 }
 
-/* The virtio port; without one (Firecracker) vsock. */
+/* Modules for both are loaded whatever the machine has: the host says which it is. */
+static bool is_vsock(void)
+{
+	auto_buf struct buf cmdline = BUF_INIT(CMDLINE_MAX);
+	char channel[16] = "";
+
+	if (file_read("/proc/cmdline", CMDLINE_MAX - 1, &cmdline, NULL) == 0)
+		init_cmdline_value(buf_str(&cmdline), "fcvm.channel", channel, sizeof(channel));
+	return strcmp(channel, "vsock") == 0;
+}
+
+/* The virtio port, or vsock (Firecracker). */
 static int open_channel(struct agent *agent, struct mux **ret_mux, struct err *err)
 {
 	auto_close int watch = -1;
 	int port = -1;
-	bool has_vsock = access("/dev/vsock", F_OK) == 0 && access("/sys/class/virtio-ports", F_OK);
 	int r = disks_watch(&watch, err);
 
 	if (r < 0)
 		return r;
-	if (has_vsock)
+	if (is_vsock())
 		return serve_vsock(agent, err);
 	r = disks_wait(watch, port_ready, &port, deadline_in(PORT_WAIT_MS));
 	if (r < 0)

@@ -58,7 +58,7 @@ char *fc_json_boot(const struct vm_config *c)
 	buf_add_str(&cmdline, "console=ttyS0 reboot=k panic=1 quiet loglevel=3 mitigations=off "
 			      "audit=0 apparmor=0 nokaslr 8250.nr_uarts=1 i8042.noaux i8042.nomux "
 			      "i8042.dumbkbd random.trust_cpu=on clocksource=kvm-clock");
-	buf_addf(&cmdline, " fcvm.fstype=%s", c->root_fstype);
+	buf_addf(&cmdline, " fcvm.channel=vsock fcvm.fstype=%s", c->root_fstype);
 	add_serials(c, &cmdline);
 	if (*c->cmdline_extra)
 		buf_addf(&cmdline, " %s", c->cmdline_extra);

@@ -39,7 +39,7 @@ Test(fc_json, bodies_name_what_is_wanted_and_nothing_else)
 	       "{\"kernel_image_path\":\"/cache/vmlinux\",\"initrd_path\":\"/cache/initrd\","
 	       "\"boot_args\":\"console=ttyS0 reboot=k panic=1 quiet loglevel=3 mitigations=off "
 	       "audit=0 apparmor=0 nokaslr 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.dumbkbd "
-	       "random.trust_cpu=on clocksource=kvm-clock fcvm.fstype=squashfs "
+	       "random.trust_cpu=on clocksource=kvm-clock fcvm.channel=vsock fcvm.fstype=squashfs "
 	       "fcvm.disks=root,data a=b\"}");
 	expect(fc_json_drive(&c, 0),
 	       "{\"drive_id\":\"d0\",\"path_on_host\":\"/cache/root.img\",\"is_root_device\":false,"
