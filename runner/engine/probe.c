@@ -110,7 +110,7 @@ static bool cached_binary(struct json_object *cache, const char *key, struct pro
 {
 	struct json_object *binaries = json_opt_obj(cache, "binaries");
 	struct json_object *o = binaries ? json_opt_obj(binaries, key) : NULL;
-	struct probe_binary b;
+	struct probe_binary b = {.version = ""};
 
 	if (!o || !copy_text(o, "version", b.version, sizeof(b.version)) ||
 	    !copy_text(o, "format", b.format, sizeof(b.format)) ||

@@ -314,9 +314,13 @@ static void on_retry(struct loop *loop, struct loop_source *src, uint32_t events
 
 static void drop_streams(struct vsock *v)
 {
+	struct stream *next = NULL;
+
 	loop_remove(v->loop, &v->retry);
-	while (v->streams)
-		stream_free(v->streams);
+	for (struct stream *s = v->streams; s; s = next) {
+		next = s->next;
+		stream_free(s);
+	}
 	cleanup_close_p(&v->knock_fd);
 }
 

@@ -50,7 +50,9 @@ static char serde_peek(struct serde *s)
 {
 	while (s->at < s->len && strchr(" \t\r\n", s->text[s->at]))
 		s->at++;
-	return s->at < s->len ? s->text[s->at] : '\0';
+	if (s->at >= s->len)
+		return '\0';
+	return s->text[s->at];
 }
 
 static bool serde_string(struct serde *s, char *ret, size_t size)

@@ -21,6 +21,7 @@
 #define WORDS_MAX 16
 
 static struct run_result last = RUN_INIT;
+static const char *engine = "qemu";
 /* Of the running test; a failed assertion leaves it to apply_rig_cleanup(). */
 static struct apply_rig live;
 
@@ -135,9 +136,18 @@ void apply_rig_spec(struct apply_rig *r, unsigned memory_mib, unsigned count, co
 	write_bytes(r->dir, "fleet.yaml", text, strlen(text), 0644);
 }
 
+void apply_rig_use(const char *name)
+{
+	engine = name;
+	/* The engine itself measures KVM, whoever runs below it. */
+	if (strcmp(name, "firecracker") == 0 && access("/dev/kvm", R_OK | W_OK) < 0)
+		cr_skip("no /dev/kvm");
+}
+
 void apply_rig_script(const struct apply_rig *r, const char *words)
 {
 	write_bytes(r->dir, "qemu.script", words, strlen(words), 0644);
+	write_bytes(r->dir, "firecracker.script", words, strlen(words), 0644);
 }
 
 bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks)
@@ -153,7 +163,9 @@ bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks)
 	r->spec = path_join(r->dir, "fleet.yaml");
 	cr_assert_eq(chmod(r->dir, 0711), 0);
 	auto_free char *qemu = path_join(r->dir, "qemu");
+	auto_free char *firecracker = path_join(r->dir, "firecracker");
 	copy_program(TEST_BUILD_DIR "/tests/fake_qemu", qemu);
+	copy_program(TEST_BUILD_DIR "/tests/fake_firecracker", firecracker);
 	write_kernel(r->dir);
 	write_rootfs(r->dir);
 	write_image(r->dir);
@@ -178,7 +190,9 @@ void apply_rig_as(struct apply_rig *r, const struct user *u)
 const struct run_result *apply_rig_run(struct apply_rig *r, int status, ...)
 {
 	auto_free char *qemu = xasprintf("FCVM_QEMU=%s/qemu", r->dir);
-	const char *const env[] = {qemu, r->kill_at, NULL};
+	auto_free char *firecracker = xasprintf("FCVM_FIRECRACKER=%s/firecracker", r->dir);
+	auto_free char *wish = xasprintf("FCVM_ENGINE=%s", engine);
+	const char *const env[] = {qemu, firecracker, wish, r->kill_at, NULL};
 	const char *argv[WORDS_MAX + 4] = {r->fcvm, "--data-dir", r->data};
 	size_t n = 3;
 	va_list ap;

@@ -1,4 +1,4 @@
-/* apply_rig.h - fcvm as a user runs it, on the fake engine: a spec, assets made of nothing, a
+/* apply_rig.h - fcvm as a user runs it, on a fake engine: a spec, assets made of nothing, a
  * private data directory. */
 #ifndef FCVM_TESTS_APPLY_RIG_H
 #define FCVM_TESTS_APPLY_RIG_H
@@ -24,6 +24,23 @@ void apply_rig_free(struct apply_rig *r);
 void apply_rig_cleanup(void);
 #define auto_apply_rig __attribute__((cleanup(apply_rig_free)))
 
+/* The fake every later rig runs on: qemu until this is called. Skips where it cannot run. */
+void apply_rig_use(const char *engine);
+
+/* One test for each engine: SUITE/NAME on fake_qemu, SUITE_firecracker/NAME on fake_firecracker. */
+#define APPLY_TEST(suite, name)               \
+	static void suite##_##name(void);     \
+	Test(suite, name)                     \
+	{                                     \
+		suite##_##name();             \
+	}                                     \
+	Test(suite##_firecracker, name)       \
+	{                                     \
+		apply_rig_use("firecracker"); \
+		suite##_##name();             \
+	}                                     \
+	static void suite##_##name(void)
+
 /* count clones of one baseline; hooks: the build with kill points. False (and the test should
  * skip) when that build is not there. */
 bool apply_rig_make(struct apply_rig *r, unsigned count, bool hooks);
@@ -34,7 +51,7 @@ void apply_rig_spec(struct apply_rig *r, unsigned memory_mib, unsigned count, co
 /* Runs fcvm with these words (NULL-terminated) and expects the status. The result lives until the
  * next call. */
 const struct run_result *apply_rig_run(struct apply_rig *r, int status, ...);
-/* Words for every VMM to come, as fake_qemu.c explains. */
+/* Words for every VMM to come, as the fakes explain. */
 void apply_rig_script(const struct apply_rig *r, const char *words);
 /* ps --json; the caller puts it. */
 struct json_object *apply_rig_ps(struct apply_rig *r);

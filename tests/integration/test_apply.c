@@ -1,7 +1,9 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "apply_rig.h"
@@ -11,6 +13,7 @@
 #include "xalloc.h"
 
 TestSuite(apply, .fini = apply_rig_cleanup);
+TestSuite(apply_firecracker, .fini = apply_rig_cleanup);
 
 static size_t lines_with(const char *text, const char *a, const char *b)
 {
@@ -25,7 +28,7 @@ static size_t lines_with(const char *text, const char *a, const char *b)
 	return n;
 }
 
-Test(apply, a_fleet_comes_up_stays_as_it_is_and_goes_without_a_trace)
+APPLY_TEST(apply, a_fleet_comes_up_stays_as_it_is_and_goes_without_a_trace)
 {
 	auto_apply_rig struct apply_rig r;
 	const struct run_result *out;
@@ -103,7 +106,7 @@ static bool runs(uint64_t pid)
 	return readlink(exe, target, sizeof(target)) > 0;
 }
 
-Test(apply, a_change_of_memory_rolls_everything_below_and_leaves_one_snapshot)
+APPLY_TEST(apply, a_change_of_memory_rolls_everything_below_and_leaves_one_snapshot)
 {
 	auto_apply_rig struct apply_rig r;
 
@@ -157,7 +160,7 @@ static char *find_file(const char *dir, const char *name)
 	return NULL;
 }
 
-Test(apply, a_snapshot_of_another_host_is_drift_and_made_again)
+APPLY_TEST(apply, a_snapshot_of_another_host_is_drift_and_made_again)
 {
 	auto_apply_rig struct apply_rig r;
 	auto_json struct json_object *manifest = NULL;
@@ -179,6 +182,28 @@ Test(apply, a_snapshot_of_another_host_is_drift_and_made_again)
 	apply_rig_finish(&r);
 }
 
+/* Another version of the engine: its snapshots are of another format, and plan says so. */
+Test(apply_firecracker, another_version_of_it_takes_its_snapshots_again)
+{
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_use("firecracker");
+	apply_rig_make(&r, 1, false);
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	apply_rig_script(&r, "fake.version=1.15.1");
+	/* Asked again, since it is another file now. */
+	auto_free char *program = path_join(r.dir, "firecracker");
+	cr_assert_eq(utimensat(AT_FDCWD, program, NULL, 0), 0);
+	const struct run_result *out = apply_rig_run(&r, 0, "plan", r.spec, NULL);
+	cr_expect(strstr(buf_str(&out->out),
+			 "host drift: it was taken with snapshot format '10.0.0', here"),
+		  "%s", buf_str(&out->out));
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
+	apply_rig_finish(&r);
+}
+
 static void await_state(struct apply_rig *r, const char *name, const char *state)
 {
 	uint64_t deadline_ms = deadline_in(20000);
@@ -188,7 +213,7 @@ static void await_state(struct apply_rig *r, const char *name, const char *state
 	cr_assert_str_eq(apply_rig_text(r, name, "state"), state);
 }
 
-Test(apply, a_dead_memory_server_loses_its_clones_and_the_next_apply_repairs_both)
+APPLY_TEST(apply, a_dead_memory_server_loses_its_clones_and_the_next_apply_repairs_both)
 {
 	auto_apply_rig struct apply_rig r;
 
@@ -206,7 +231,7 @@ Test(apply, a_dead_memory_server_loses_its_clones_and_the_next_apply_repairs_bot
 	apply_rig_finish(&r);
 }
 
-Test(apply, a_clone_that_lost_its_vmm_or_was_stopped_by_hand_is_made_again)
+APPLY_TEST(apply, a_clone_that_lost_its_vmm_or_was_stopped_by_hand_is_made_again)
 {
 	auto_apply_rig struct apply_rig r;
 	auto_free char *name = NULL;
@@ -237,7 +262,7 @@ Test(apply, a_container_that_did_its_work_is_stopped_and_no_drift)
 	apply_rig_finish(&r);
 }
 
-Test(apply, a_failed_boot_is_exit_5_and_the_next_apply_goes_on_from_there)
+APPLY_TEST(apply, a_failed_boot_is_exit_5_and_the_next_apply_goes_on_from_there)
 {
 	auto_apply_rig struct apply_rig r;
 

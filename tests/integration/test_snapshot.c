@@ -14,6 +14,7 @@
 #include "xalloc.h"
 
 TestSuite(snapshot, .fini = apply_rig_cleanup);
+TestSuite(snapshot_firecracker, .fini = apply_rig_cleanup);
 
 #define KEEP "--set", "baselines.web.keep_running=true"
 
@@ -31,7 +32,7 @@ static void finish(struct apply_rig *r)
 	apply_rig_finish(r);
 }
 
-Test(snapshot, a_clone_of_a_running_vm_runs_a_command_and_is_gone)
+APPLY_TEST(snapshot, a_clone_of_a_running_vm_runs_a_command_and_is_gone)
 {
 	auto_apply_rig struct apply_rig r;
 	const struct run_result *out;
@@ -104,7 +105,7 @@ static pid_t serve(struct apply_rig *r, char ret_pid[32])
 	return pid;
 }
 
-Test(snapshot, a_server_in_the_foreground_feeds_clones_and_ends_with_its_command)
+APPLY_TEST(snapshot, a_server_in_the_foreground_feeds_clones_and_ends_with_its_command)
 {
 	auto_apply_rig struct apply_rig r;
 	char server[32];
