@@ -7,6 +7,7 @@
  *   version=1.15.1  what it says it is, and so which fields it knows
  *   hang            nobody listens in the guest        no_snapshot   /snapshot/create is refused
  *   no_resume       a clone is loaded and stays paused garbage       bytes that are no frame
+ *   link            saves a link in place of its state
  *   die             ends at /boot-source, with words   api=WORD      mistreats every request:
  *     silent (no answer), truncated, huge, late (answers before it is asked), slow, gone (exits)
  * Longer than a file should be: a fake is one program of one object file. */
@@ -392,6 +393,10 @@ static bool put_create(struct vmm *v, struct json_object *o)
 	}
 	(void)file_write_fd(fd, text, strlen(text), NULL);
 	(void)close(fd);
+	if (scripted(&v->g, "link") &&
+	    (unlink(json_opt_str(o, "snapshot_path", "")) < 0 ||
+	     symlink("/proc/self/status", json_opt_str(o, "snapshot_path", "")) < 0))
+		die("fake_firecracker: cannot cheat");
 	r = memory_save(v->mem, v->mem_mib << 20, json_opt_str(o, "mem_file_path", ""));
 	if (r > 0) {
 		buf_addf(

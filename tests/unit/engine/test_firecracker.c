@@ -344,6 +344,19 @@ Test(firecracker, a_snapshot_that_fails_in_between_leaves_no_state)
 	rig_down(&r);
 }
 
+/* The directory is the VMM's: it may put there what it likes, we are root. */
+Test(firecracker, a_link_in_place_of_the_state_is_not_followed)
+{
+	struct rig r;
+	struct err err = {.msg = ""};
+
+	rig_up(&r, "fake.link");
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	cr_expect_eq(take(&r, false, &err), -ELOOP, "%s", err.msg);
+	cr_expect_not(file_exists(r.state));
+	rig_down(&r);
+}
+
 Test(firecracker, a_failed_load_tells_why_and_leaves_nothing)
 {
 	struct rig r;
