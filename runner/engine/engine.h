@@ -90,7 +90,7 @@ struct engine_ops {
 	int (*start)(struct vm *vm, const struct vm_config *config, uint64_t deadline_ms,
 		     struct err *err);
 	/* Pauses, writes state_path (must not exist; 0600, ours) and, unless it is there all the
-	 * time, vm_dir/memory, calls between(), goes on if asked
+	 * time, vm_dir/memory (the caller's to remove), calls between(), goes on if asked
 	 * (also when between() failed). Whoever reflinks memory in between() does well to fsync
 	 * vm_dir/memory just before. -EOPNOTSUPP for a VM that was itself restored. */
 	int (*snapshot)(struct vm *vm, const struct vm_snapshot *to, uint64_t deadline_ms,

@@ -194,8 +194,9 @@ static int save_and_go_on(struct vm *vm, const struct vm_snapshot *to, int fd, u
 	/* Also when the deadline has passed: the guest must not stay paused for that. */
 	go = fc_api_patch_vm(v->api, "Resumed", deadline_in(RESUME_DEADLINE_MS),
 			     r < 0 ? NULL : err);
-	forget(vm, VM_MEMORY);
 	forget(vm, FC_STATE);
+	if (r < 0)
+		forget(vm, VM_MEMORY);
 	return r < 0 || go < 0 ? fc_vmm_explain(vm, err) : 0;
 }
 

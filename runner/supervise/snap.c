@@ -176,10 +176,10 @@ static int move_file(struct snapping *p, const char *name, struct err *err)
 
 typedef int (*file_fn)(struct snapping *p, const char *name, struct err *err);
 
-static int each_file(struct snapping *p, file_fn fn, struct err *err)
+static int each_disk(struct snapping *p, file_fn fn, struct err *err)
 {
 	const struct vm_config *c = &p->s->launch.config;
-	int r = fn(p, VM_MEMORY, err);
+	int r = 0;
 
 	for (size_t i = 0; i < c->n_disks && r >= 0; i++)
 		if (!c->disks[i].read_only)
@@ -187,14 +187,43 @@ static int each_file(struct snapping *p, file_fn fn, struct err *err)
 	return r;
 }
 
+static int each_file(struct snapping *p, file_fn fn, struct err *err)
+{
+	int r = fn(p, VM_MEMORY, err);
+
+	return r < 0 ? r : each_disk(p, fn, err);
+}
+
 static int seal_file(struct snapping *p, const char *name, struct err *err)
 {
 	return seal(p, name, err);
 }
 
+/* Memory that the VMM writes on too must be copied while it stands still. */
+static bool memory_is_live(const struct snapping *p)
+{
+	return (p->s->engine->can & ENGINE_MEMORY_FILE) != 0;
+}
+
 static int copy_in_pause(void *data, struct err *err)
 {
-	return each_file(data, copy_file, err);
+	int r = memory_is_live(data) ? copy_file(data, VM_MEMORY, err) : 0;
+
+	return r < 0 ? r : each_disk(data, copy_file, err);
+}
+
+/* A file made for the snapshot is copied when the VM runs again: nothing lengthens the pause. It is
+ * not moved, since the VMM may still have it open. */
+static int copy_memory(struct snapping *p, struct err *err)
+{
+	auto_free char *path = vmdir_path(p->s, VM_MEMORY);
+	int r = 0;
+
+	if (memory_is_live(p))
+		return 0;
+	r = copy_file(p, VM_MEMORY, err);
+	(void)unlink(path);
+	return r;
 }
 
 /* --- taking it ------------------------------------------------------------------------------ */
@@ -202,11 +231,10 @@ static int copy_in_pause(void *data, struct err *err)
 /* Most of the memory reaches the disk before the pause, not in it. */
 static int flush_memory(struct super *s, struct err *err)
 {
-	bool is_file = (s->engine->can & ENGINE_MEMORY_FILE) != 0;
 	auto_close int fd = -1;
-	int r = is_file ? vmdir_open(s, VM_MEMORY, &fd, err) : 0;
+	int r = vmdir_open(s, VM_MEMORY, &fd, err);
 
-	if (is_file && r >= 0 && fsync(fd) < 0)
+	if (r >= 0 && fsync(fd) < 0)
 		r = err_sys(err, "cannot write the VM's memory to disk");
 	return r;
 }
@@ -251,10 +279,12 @@ static int write_manifest(struct snapping *p, uint64_t pause_ms, struct err *err
 static int take(struct snapping *p, struct err *err)
 {
 	uint64_t pause_ms = 0;
-	int r = flush_memory(p->s, err);
+	int r = memory_is_live(p) ? flush_memory(p->s, err) : 0;
 
 	if (r >= 0)
 		r = save(p, &pause_ms, err);
+	if (r >= 0 && p->keep)
+		r = copy_memory(p, err);
 	if (r < 0)
 		return r;
 	if (!p->keep) {
