@@ -48,6 +48,7 @@ struct vm {
 	bool hide_files;
 	const char *shim;     /* absolute path of libfcvm-uffd.so; engines without UFFD of their own
 			       * need it in restore, both backends */
+	const char *metrics;  /* file that an engine with counters keeps the newest in, or NULL */
 	const char *metadata; /* a JSON object for engines with a metadata service, or NULL */
 	/* --- filled by the engine; closed by stop(), so take your loop sources off before --- */
 	int pidfd;

@@ -16,6 +16,7 @@
 /* Firecracker fills its descriptor table once, up to the limit: large enough for its vsock
  * connections, small enough to cost nothing. */
 #define FILES_MAX 2048
+#define METRICS_FD 3 /* in Firecracker */
 /* Between closing its API and being reapable it only has threads to end. */
 #define EXIT_DEADLINE_MS 3000
 #define KILL_DEADLINE_MS 30000
@@ -88,11 +89,27 @@ static int build_argv(const struct vm *vm, struct strv *argv, struct err *err)
 	strv_add(argv, "--show-level");
 	strv_add(argv, "--http-api-max-payload-size");
 	strv_addf(argv, "%d", FC_PAYLOAD_MAX);
+	if (vm->metrics) {
+		strv_add(argv, "--metrics-path");
+		strv_addf(argv, "/proc/self/fd/%d", METRICS_FD);
+	}
 	return 0;
 }
 
+/* It opens its log and the like by name, as the VM's user. */
+static int give_pipe(const struct vm *vm, int fd, struct err *err)
+{
+	if (fd >= 0 && vm->host->is_root && fchown(fd, vm->uid, vm->gid) < 0)
+		return err_sys(err, "cannot give a pipe to uid %u", vm->uid);
+	return 0;
+}
+
+struct pipes {
+	int words, metrics; /* write ends */
+};
+
 static int spawn(struct vm *vm, const struct vm_config *config, const struct vm_restore *from,
-		 int stderr_fd, struct err *err)
+		 const struct pipes *pipes, struct err *err)
 {
 	static const char *const env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
 	auto_strv struct strv argv = {0};
@@ -110,18 +127,22 @@ static int spawn(struct vm *vm, const struct vm_config *config, const struct vm_
 	};
 	int r = build_argv(vm, &argv, err);
 
+	if (r == 0)
+		r = give_pipe(vm, pipes->words, err);
+	if (r == 0)
+		r = give_pipe(vm, pipes->metrics, err);
 	if (r < 0)
 		return r;
-	/* It opens its log by name, as the VM's user. */
-	if (vm->host->is_root && fchown(stderr_fd, vm->uid, vm->gid) < 0)
-		return err_sys(err, "cannot give a pipe to uid %u", vm->uid);
+	const struct proc_fd metrics = {pipes->metrics, METRICS_FD};
 	const struct proc_spec spec = {
 		.argv = (const char *const *)argv.v,
 		.env = env,
 		.cwd = vm->vm_dir,
 		.in = -1,
 		.out = vm->console_fd,
-		.err = stderr_fd,
+		.err = pipes->words,
+		.fds = &metrics,
+		.n_fds = pipes->metrics >= 0,
 		.new_session = true, /* the terminal's Ctrl-C is the supervisor's to handle */
 		.death_signal = SIGKILL,
 		.prepare = prepare,
@@ -160,6 +181,8 @@ static int set_up(struct vm *vm, struct fc_vmm *v, uint64_t deadline_ms, struct 
 {
 	int r = words_watch(&v->words, vm->loop, err);
 
+	if (r == 0 && vm->metrics && vm->loop)
+		r = fc_metrics_watch(&v->metrics, vm->loop, err);
 	if (r == 0)
 		r = fc_api_new(vm->vm_dir, vm->uid, &v->api, err);
 	return r < 0 ? r : await_api(vm, deadline_ms, err);
@@ -176,34 +199,54 @@ static int probed_version(const struct vm *vm, struct fc_version *ret, struct er
 	return r < 0 ? r : fc_read_version(b.version, ret, err);
 }
 
+static void free_vmm(struct fc_vmm *v)
+{
+	words_close(&v->words);
+	fc_metrics_close(&v->metrics);
+	fc_api_free_p(&v->api);
+	free(v);
+}
+
+static int start_process(struct vm *vm, struct fc_vmm *v, const struct vm_config *config,
+			 const struct vm_restore *from, struct err *err)
+{
+	auto_close int words = -1, metrics = -1;
+	int r = words_open(&v->words, &words, err);
+
+	if (r == 0 && vm->metrics)
+		r = fc_metrics_open(&v->metrics, vm->metrics, &metrics, err);
+	if (r < 0)
+		return r;
+	const struct pipes pipes = {words, metrics};
+
+	return spawn(vm, config, from, &pipes, err);
+}
+
 int fc_vmm_launch(struct vm *vm, const struct vm_config *config, const struct vm_restore *from,
 		  uint64_t deadline_ms, struct err *err)
 {
-	struct words words = {.fd = -1, .prefix = fc_vmm_log_prefix};
+	struct fc_vmm *v = NULL;
 	struct fc_version version;
-	auto_close int errs = -1;
-	struct fc_vmm *v;
 	int r = check_vm(vm, config, from, err);
 
 	if (r == 0)
 		r = probed_version(vm, &version, err);
 	if (r == 0)
 		r = remove_sockets(vm, err);
-	if (r == 0)
-		r = words_open(&words, &errs, err);
-	if (r == 0)
-		r = spawn(vm, config, from, errs, err);
+	if (r < 0)
+		return r;
+	v = xcalloc(1, sizeof(*v));
+	*v = (struct fc_vmm){.words = {.fd = -1, .prefix = fc_vmm_log_prefix},
+			     .metrics = {.fd = -1},
+			     .version = version,
+			     .restored = from != NULL};
+	r = start_process(vm, v, config, from, err);
 	if (r < 0) {
-		words_close(&words);
+		free_vmm(v);
 		return r;
 	}
-	v = xcalloc(1, sizeof(*v));
-	v->words = words;
-	v->version = version;
-	v->restored = from != NULL;
 	vm->engine = v;
 	vm->vsock = FC_VSOCK;
-	cleanup_close_p(&errs);
 	r = set_up(vm, v, deadline_ms, err);
 	if (r < 0) {
 		(void)fc_vmm_explain(vm, err);
@@ -259,9 +302,7 @@ int fc_vmm_end(struct vm *vm, uint64_t grace_ms, struct err *err)
 	if (r < 0)
 		return r;
 	words_last(&v->words, vm->last_words, sizeof(vm->last_words));
-	words_close(&v->words);
-	fc_api_free_p(&v->api);
-	free(v);
+	free_vmm(v);
 	(void)remove_sockets(vm, NULL);
 	vm->engine = NULL;
 	vm->vsock = NULL;

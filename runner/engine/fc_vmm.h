@@ -7,11 +7,13 @@
 #include "engine.h"
 #include "fc_api.h"
 #include "fc_find.h"
+#include "fc_metrics.h"
 #include "words.h"
 
 struct fc_vmm {
 	struct fc_api *api;
 	struct words words;
+	struct fc_metrics metrics;
 	struct fc_version version;
 	bool restored;
 	bool paused; /* for good: saved and not resumed */

@@ -120,6 +120,7 @@ static void super_free(struct super *s)
 	vmstate_free(&s->st);
 	bringup_spec_free(&s->launch);
 	free(s->vm.vm_dir);
+	free(s->metrics);
 	net_down(s->net);
 	loop_free_p(&s->loop);
 }
@@ -165,6 +166,8 @@ static int super_init(struct super *s, const struct host *host,
 	};
 	s->st.path = path_join(spec->dir, SUPERVISE_STATUS);
 	s->vm.vm_dir = path_join(spec->dir, SUPER_VM_DIR);
+	s->metrics = path_join(spec->dir, SUPER_METRICS);
+	s->vm.metrics = s->metrics;
 	s->engine = engine_by_name(spec->engine);
 	if (!s->engine)
 		return err_set(err, ERR_SPEC, -EINVAL, "unknown engine '%s'", spec->engine);

@@ -24,6 +24,7 @@
 
 #define SUPER_VM_DIR "vm"
 #define SUPER_UFFD_SOCK "uffd.sock"
+#define SUPER_METRICS "metrics.json" /* the engine's counters, where it has some */
 #define SUPER_METADATA_MAX (64u << 10)
 #define SUPER_BOOT_MS 60000u /* decisions 25: a boot that hangs is tried again, visibly */
 
@@ -42,6 +43,7 @@ struct super {
 
 	/* the VM */
 	struct vm vm;
+	char *metrics;
 	struct vchan *chan;
 	struct agentlink *link;
 	struct net *net;       /* from the first launch on */

@@ -46,7 +46,7 @@ struct vmm {
 	enum vm_state state;
 	unsigned int minor, patch;
 	size_t payload_max;
-	const char *log_path;
+	const char *log_path, *metrics_path;
 	size_t n_connections;
 	bool configured; /* something that a load does not stand */
 	bool saved;      /* since it was paused */
@@ -307,10 +307,24 @@ static bool not_after(struct vmm *v)
 	       fail(v, "The requested operation is not supported after starting the microVM.");
 }
 
+static void flush_metrics(const struct vmm *v)
+{
+	auto_close int fd = v->metrics_path ? open(v->metrics_path, O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		(void)dprintf(fd, "{\"utc_timestamp_ms\":1,\"api_server\":{}}\n");
+}
+
 static bool put_action(struct vmm *v, struct json_object *o)
 {
-	if (strcmp(json_opt_str(o, "action_type", ""), "InstanceStart") != 0)
-		return not_before(v);
+	const char *type = json_opt_str(o, "action_type", "");
+
+	if (strcmp(type, "InstanceStart") != 0 && !not_before(v))
+		return false;
+	if (strcmp(type, "FlushMetrics") == 0)
+		flush_metrics(v);
+	if (strcmp(type, "InstanceStart") != 0)
+		return true;
 	if (!not_after(v))
 		return false;
 	if (!v->kernel)
@@ -885,6 +899,8 @@ static bool take_args(struct vmm *v, int argc, char **argv, const char **ret_soc
 			*ret_sock = argv[i + 1];
 		else if (strcmp(argv[i], "--log-path") == 0)
 			v->log_path = argv[i + 1];
+		else if (strcmp(argv[i], "--metrics-path") == 0)
+			v->metrics_path = argv[i + 1];
 		else if (strcmp(argv[i], "--http-api-max-payload-size") == 0)
 			(void)sscanf(argv[i + 1], "%zu", &v->payload_max);
 		else if (strcmp(argv[i], "--id") != 0 && strcmp(argv[i], "--level") != 0)

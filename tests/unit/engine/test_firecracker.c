@@ -262,6 +262,28 @@ Test(firecracker, metadata_may_be_as_long_as_fcvm_lets_it)
 	rig_down(&r);
 }
 
+Test(firecracker, its_counters_are_kept_in_a_file)
+{
+	struct rig r;
+	uint64_t deadline_ms = deadline_in(TIMEOUT_MS);
+	auto_json struct json_object *o = NULL;
+	auto_free char *path = NULL;
+	struct err err;
+
+	rig_up(&r, "");
+	path = path_join(r.dir, "metrics.json");
+	r.vm.metrics = path;
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	cr_assert_eq(fc_api_put_action(((struct fc_vmm *)r.vm.engine)->api, "FlushMetrics",
+				       deadline_ms, &err),
+		     0, "%s", err.msg);
+	while (!file_exists(path) && now_ms() < deadline_ms)
+		cr_assert_geq(loop_once(r.loop, 50, &err), 0);
+	cr_assert_eq(json_load(path, &o, &err), 0, "%s", err.msg);
+	cr_expect_eq(json_opt_u64(o, "utc_timestamp_ms", 0), 1);
+	rig_down(&r);
+}
+
 Test(firecracker, a_vm_with_a_nic_needs_a_tap)
 {
 	struct rig r;
