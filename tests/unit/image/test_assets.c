@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -245,4 +246,23 @@ Test(seal, links_cannot_be_published)
 	cr_assert_eq(symlink("/etc/passwd", link), 0);
 	cr_expect_eq(seal_tree(tree, 0644, files, &err), -EINVAL);
 	cr_expect_str_eq(err.msg, want);
+}
+
+/* How a layer unpacked in a user namespace hides what lies below. */
+Test(seal, an_attribute_anywhere_in_a_tree_is_found)
+{
+	auto_fixture struct fixture f = fixture_new();
+	auto_free char *tree = path_join(f.dir, "tree"), *deep = path_join(tree, "a/b");
+	struct err err = {0};
+	bool has = true;
+
+	put_text(tree, "a/b/file", "1");
+	cr_assert_eq(seal_tree_has_xattr(tree, "user.overlay.opaque", &has, &err), 0);
+	cr_expect_not(has);
+	if (setxattr(deep, "user.overlay.opaque", "y", 1, 0) < 0)
+		cr_skip_test("/tmp keeps no user attributes");
+	cr_assert_eq(seal_tree_has_xattr(tree, "user.overlay.opaque", &has, &err), 0);
+	cr_expect(has);
+	cr_expect_lt(seal_tree_has_xattr(deep, "user.other", &has, &err), 1);
+	cr_expect_not(has);
 }
