@@ -307,6 +307,73 @@ Test(mode_rootless, an_address_the_host_gets_meanwhile_is_out_of_reach)
 	cr_expect_str_eq(buf_str(&out), "not reached\nthe world answers\n");
 }
 
+#define MANY 16
+
+/* One of many: up, seen by all the others, down. */
+static void one_of_many(const struct user *u, int i, int ready, int go)
+{
+	struct net_port port = {.host_port = 8080, .guest_port = 80};
+	const struct net_config c = {.mode = NET_ROOTLESS, .ports = &port, .n_ports = 1};
+	auto_free char *name = xasprintf("vm%d", i);
+	struct rl_vm vm = {.user = u};
+	struct err err = {0};
+	char byte;
+
+	if (rl_vm_up(&vm, name, &c, &err) < 0)
+		(void)dprintf(STDOUT_FILENO, "%s\n", err.msg);
+	else
+		(void)dprintf(STDOUT_FILENO, "%s\n", net_look(vm.net)->loopback);
+	(void)!write(ready, "", 1);
+	(void)!read(go, &byte, 1);
+	if (vm.net)
+		rl_vm_down(&vm);
+	_exit(0);
+}
+
+static int many(void *data)
+{
+	const struct user *const *u = data;
+	auto_free char *ledger = path_join((*u)->home, "ledger/loopback");
+	auto_buf struct buf text = BUF_INIT(65536);
+	int ready[2], go[2], status = 0;
+	char byte;
+
+	if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
+		return -1;
+	for (int i = 0; i < MANY; i++)
+		if (fork() == 0) {
+			(void)close(go[1]);
+			one_of_many(*u, i, ready[1], go[0]);
+		}
+	for (int i = 0; i < MANY; i++)
+		if (read(ready[0], &byte, 1) != 1)
+			return rl_say("one has not come up");
+	(void)close(go[1]);
+	for (int i = 0; i < MANY; i++)
+		if (wait(&status) < 0 || status != 0)
+			return rl_say("one has ended badly");
+	if (file_read(ledger, text.max, &text, NULL) == 0 && strstr(buf_str(&text), "/vm"))
+		return rl_say("the ledger has entries");
+	return 0;
+}
+
+Test(mode_rootless, many_come_up_at_once_each_with_an_address_of_its_own)
+{
+	auto_user struct user u = {0};
+	auto_buf struct buf out = BUF_INIT(65536);
+	const struct user *p = &u;
+
+	user_make(&u, "rootless");
+	user_open_tun();
+	rl_world_make();
+	user_call(&u, many, &p, &out);
+	for (int i = 1; i <= MANY; i++) {
+		auto_free char *line = xasprintf("127.64.0.%d\n", i);
+
+		cr_expect(strstr(buf_str(&out), line), "no VM has %s%s", line, buf_str(&out));
+	}
+}
+
 /* No user namespace then; slirp4netns gives up root by itself. */
 Test(mode_rootless, root_may_have_it_too)
 {
