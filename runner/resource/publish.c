@@ -13,6 +13,7 @@
 #include "xalloc.h"
 
 #define STAT_MAX 4096u
+#define ANCESTORS_MAX 4
 
 /* What live VMs of the set have: it is given up before another of its VMs takes it. */
 struct ours {
@@ -61,14 +62,13 @@ static pid_t parent_of(pid_t pid)
 	return parse_u64(number, 1, INT32_MAX, &parent, NULL) < 0 ? 0 : (pid_t)parent;
 }
 
-/* At another address, say: a supervisor of ours, or what it forwards with. */
+/* At another address, say: a supervisor of ours, or what it forwards with, some forks below. */
 static bool is_ours(const struct ours *ours, pid_t pid)
 {
-	const pid_t both[] = {pid, pid ? parent_of(pid) : 0};
-	char text[16];
+	for (int i = 0; i < ANCESTORS_MAX && pid > 1; i++, pid = parent_of(pid)) {
+		char text[16];
 
-	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
-		(void)snprintf(text, sizeof(text), "%d", (int)both[i]);
+		(void)snprintf(text, sizeof(text), "%d", (int)pid);
 		if (map_has(&ours->pids, text))
 			return true;
 	}
@@ -99,6 +99,25 @@ static int refuse_taken(const struct resource_ctx *ctx, const struct vm_net_port
 	return refuse(ctx, want, &how, err);
 }
 
+/* The VM's own address is given to it when it is made; only whether the user may have such a port
+ * can be told before. */
+static int admit_own(const struct resource_ctx *ctx, const struct vm_net_port *want,
+		     struct err *err)
+{
+	const struct net_port probe = {"127.0.0.1", want->port.host_port, want->port.guest_port,
+				       want->port.udp};
+	struct net_holder by;
+	struct err how = {0};
+	char name[PORT_TEXT_SIZE];
+
+	if (net_port_holder(&probe, &by, &how) != -EACCES)
+		return 0;
+	/* Without the colon in front. */
+	(void)snprintf(how.msg, sizeof(how.msg), "cannot publish %s: Permission denied",
+		       port_name(&want->port, name) + 1);
+	return refuse(ctx, want, &how, err);
+}
+
 static int admit(const struct resource_ctx *ctx, const struct vm_net_port *want,
 		 const struct ours *ours, struct err *err)
 {
@@ -109,8 +128,9 @@ static int admit(const struct resource_ctx *ctx, const struct vm_net_port *want,
 	struct net_holder by;
 	struct err how = {0};
 
-	/* The VM's own address is given to it when it is made. */
-	if (!*p->host_ip || map_has(&ours->ports, port_name(p, name)))
+	if (!*p->host_ip)
+		return ctx->host->is_root ? 0 : admit_own(ctx, want, err);
+	if (map_has(&ours->ports, port_name(p, name)))
 		return 0;
 	memcpy(port.host_ip, p->host_ip, sizeof(port.host_ip));
 	int r = net_port_holder(&port, &by, &how);

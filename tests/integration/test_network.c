@@ -10,6 +10,7 @@
 #include "apply_rig.h"
 #include "cleanup.h"
 #include "net_host.h"
+#include "user.h"
 #include "xalloc.h"
 
 TestSuite(network, .fini = apply_rig_cleanup);
@@ -153,6 +154,46 @@ Test(network, a_count_that_shrinks_gives_ports_back_and_a_renamed_fleet_takes_th
 	     "index}}:80\"] }\n");
 	expect_plan(&r, "2 to create, 0 to update, 0 to replace, 2 to destroy");
 	expect_ports(&r, "site-1", "127.0.0.1:18082->80/tcp");
+	apply_rig_finish(&r);
+}
+
+Test(network, an_ordinary_user_publishes_and_shifts_ports_as_root_does)
+{
+	auto_user struct user u = {0};
+	auto_apply_rig struct apply_rig r = {0};
+
+	net_host_make();
+	user_make(&u, "net");
+	user_open_tun();
+	apply_rig_make(&r, 1, false);
+	spec(&r, 2, "auto", "    ports: [\"{{18080 + index}}:80\", 8090]\n");
+	apply_rig_as(&r, &u);
+	expect_plan(&r, "7 to create, 0 to update, 0 to replace, 0 to destroy");
+	auto_free char *first = ports_of(&r, "web-0");
+	cr_expect_eq(strncmp(first, "127.0.0.1:18080->80/tcp 127.", 28), 0, "%s", first);
+	spec(&r, 2, "auto", "    ports: [\"{{18081 + index}}:80\"]\n");
+	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-1", "127.0.0.1:18082->80/tcp");
+	spec(&r, 2, "auto", "    ports: [\"0.0.0.0:{{18081 + index}}:80\"]\n");
+	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-0", "0.0.0.0:18081->80/tcp");
+	/* What only root may have. */
+	spec(&r, 2, "auto", "    ports: [\"{{81 + index}}:80\"]\n");
+	const struct run_result *out = apply_rig_run(&r, 4, "plan", r.spec, NULL);
+	cr_expect(strstr(buf_str(&out->err),
+			 "fleets.web.ports[0]: cannot publish 127.0.0.1:81/tcp: "
+			 "Permission denied\nhint: ports below "),
+		  "%s", buf_str(&out->err));
+	spec(&r, 2, "auto", "    ports: [90]\n");
+	out = apply_rig_run(&r, 4, "plan", r.spec, NULL);
+	cr_expect(strstr(buf_str(&out->err),
+			 "fleets.web.ports[0]: cannot publish 90/tcp: Permission denied\nhint: "),
+		  "%s", buf_str(&out->err));
+	spec(&r, 2, "bridged", "");
+	out = apply_rig_run(&r, 4, "plan", r.spec, NULL);
+	cr_expect(strstr(buf_str(&out->err), "fleets.web.network: bridged is not possible here: it "
+					     "needs root\nhint: network: rootless works without\n"),
+		  "%s", buf_str(&out->err));
 	apply_rig_finish(&r);
 }
 
