@@ -94,8 +94,8 @@ static void add_pid(struct json_object *o, uint64_t pid)
 
 static void view_vm(const struct host *host, const struct inventory_item *it, struct json_object *o)
 {
-	static const char *const from_status[] = {"vm_id",    "ip",     "exit_code",
-						  "restarts", "engine", "accel"};
+	static const char *const from_status[] = {"vm_id", "exit_code", "restarts", "engine",
+						  "accel"};
 	auto_json struct json_object *status = NULL;
 	bool clone = it->kind == RESOURCE_CLONE;
 
@@ -114,7 +114,9 @@ static void view_vm(const struct host *host, const struct inventory_item *it, st
 	/* A restart may have moved it to another server than the record's. */
 	struct json_object *serve = member(status, "serve_pid");
 	json_add(o, "serve_pid", serve ? serve : member(it->record, "serve_pid"));
-	struct json_object *ports = member(status, "ports");
+	/* What a killed supervisor has left says where the VM was. */
+	struct json_object *ports = pid ? member(status, "ports") : NULL;
+	json_add(o, "ip", pid ? member(status, "ip") : NULL);
 	json_add(o, "ports", ports ? ports : json_object_new_array());
 	add_pid(o, pid);
 }

@@ -9,6 +9,7 @@
 
 #include "apply_rig.h"
 #include "cleanup.h"
+#include "io.h"
 #include "net_host.h"
 #include "user.h"
 #include "xalloc.h"
@@ -251,6 +252,11 @@ Test(network, what_a_killed_supervisor_had_on_the_host_is_gone_after_destroy_or_
 	pid_t supervisor = (pid_t)json_opt_u64(json_opt_obj(o, "supervisor"), "pid", 0);
 	cr_assert_gt(supervisor, 1);
 	cr_assert_eq(kill(supervisor, SIGKILL), 0);
+	uint64_t deadline_ms = deadline_in(20000);
+	while (apply_rig_number(&r, "web-1", "pid") > 0 && now_ms() < deadline_ms)
+		(void)usleep(20000);
+	expect_ports(&r, "web-1", "");
+	cr_expect_str_eq(apply_rig_text(&r, "web-1", "ip"), "null");
 	/* One clone fewer: what the dead one had goes with it. */
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", "fleets.web.count=1", NULL);
 	auto_free char *one = net_host_look();
