@@ -110,7 +110,7 @@ static int explain(const struct choice *c, int code, struct err *err)
 		return code;
 	slot_format(c->clash.dst, dst);
 	return err_hint(err,
-			"routes of this host lead to " SLOT_NET ", as %s/%u does: fcvm needs "
+			"routes of this host lead to " SLOT_NET "/16, as %s/%u does: fcvm needs "
 			"these addresses for bridged VMs",
 			dst, c->clash.prefix);
 }

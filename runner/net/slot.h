@@ -10,7 +10,8 @@
 
 #define SLOT_LINK_SIZE 16 /* IFNAMSIZ */
 #define SLOT_PREFIX 30
-#define SLOT_NET "10.200.0.0/16"
+#define SLOT_NET "10.200.0.0"
+#define SLOT_NET_PREFIX 16
 
 /* Addresses in host byte order. */
 struct slot {
