@@ -36,6 +36,17 @@ static int forward(struct mnl_socket *nl, const struct sysctl *s, struct err *er
 	return r < 0 ? r : sysctl_set(s, true, err);
 }
 
+void hostside_yield_uplinks(struct mnl_socket *nl)
+{
+	static const struct sysctl router = {"ipv4", "all", "forwarding", false};
+	auto_elements struct elements ours = {0};
+
+	if (!sysctl_get(&router) || elements_read(nl, SET_UPLINK, &ours, NULL) < 0)
+		return;
+	elements_reverse(&ours);
+	(void)elements_commit(nl, &ours, NULL);
+}
+
 /* 1: `link` is where the default route leads; a host without a way out has VMs without one. */
 static int find_uplink(struct nl_sock *rt, char link[IF_NAMESIZE], struct err *err)
 {

@@ -20,6 +20,9 @@ int hostside_lock(const struct host *host, int *ret_fd, struct err *err);
 /* In the host's namespace. The table is there, and what leads to the default route forwards. */
 int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
 		     struct err *err);
+/* In the host's namespace: where somebody else has made the host a router, its uplinks forward for
+ * everybody, and are not ours to switch off any more. */
+void hostside_yield_uplinks(struct mnl_socket *nl);
 /* A slot that nothing on this host uses; `again`: the one before was, though no route says so. In
  * any namespace. */
 int hostside_take_slot(const struct host *host, const char *owner, struct mnl_socket *nl,

@@ -87,6 +87,8 @@ static int enter_table(struct net *n, struct err *err)
 	int r = 0;
 
 	hostside_elements(&b->slot, &b->ports, &n->config, &all);
+	if (n->relay && n->config.egress_deny)
+		hostside_granted(&b->slot, relay_grants(n->relay, &n->config), &all);
 	r = hostside_commit(b->nl, &all, err);
 	if (r == -ENOENT && (r = hostside_prepare(n->host, b->nl, b->rt, err)) >= 0)
 		r = hostside_commit(b->nl, &all, err);
@@ -146,6 +148,15 @@ static int bridged_up(struct net *n, struct err *err)
 
 /* --- while it runs --------------------------------------------------------------------------- */
 
+/* In the host's namespace. */
+static int look_after_table(struct net *n, struct err *err)
+{
+	struct bridged *b = n->mode;
+	int r = elements_has_link(b->nl, SET_VMIF, b->slot.link, err);
+
+	return r == 0 ? enter_table(n, err) : r;
+}
+
 static void on_check(struct loop *loop, struct loop_source *src, uint32_t events)
 {
 	struct net *n = src->data;
@@ -153,11 +164,10 @@ static void on_check(struct loop *loop, struct loop_source *src, uint32_t events
 
 	(void)loop;
 	(void)events;
-	if (elements_has_link(b->nl, SET_VMIF, b->slot.link, NULL) != 0)
-		return;
 	if (netns_join(b->host_ns, NULL) < 0)
 		return;
-	(void)enter_table(n, NULL);
+	(void)look_after_table(n, NULL);
+	hostside_yield_uplinks(b->nl);
 	(void)netns_join(b->vm_ns, NULL);
 }
 
@@ -277,20 +287,24 @@ static int cut_changed(struct net *n, const struct net_config *to, const struct 
 static int change(struct net *n, const struct net_config *to, struct err *err)
 {
 	struct bridged *b = n->mode;
-	auto_ports struct ports ports = {0};
+	struct ports ports = {0};
 	int r = hold_ports(n, to, &ports, err);
 
-	if (r >= 0)
-		r = change_table(n, to, &ports, err);
 	if (r < 0)
 		return r;
+	r = look_after_table(n, err);
+	if (r >= 0)
+		r = change_table(n, to, &ports, err);
+	if (r < 0) {
+		ports_give_back(&ports, &b->ports);
+		return r;
+	}
 	/* From here on it is as `to` says; what fails below is told, not undone. */
 	r = hostside_loopback(&b->slot, ports_use_loopback(&ports), err);
 	if (r >= 0)
 		r = cut_changed(n, to, &ports, err);
 	ports_close(&b->ports);
 	b->ports = ports;
-	ports = (struct ports){0};
 	show(n);
 	return r;
 }

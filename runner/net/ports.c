@@ -179,6 +179,21 @@ int ports_hold(const struct net_config *c, const char *loopback, struct ports *h
 	return 0;
 }
 
+void ports_give_back(struct ports *p, struct ports *have)
+{
+	for (size_t i = 0; i < have->n; i++) {
+		struct held_port *h = find_place(p, &have->v[i].port);
+
+		if (h && have->v[i].fd < 0)
+			have->v[i].fd = TAKE_FD(h->fd);
+	}
+	ports_close(p);
+	/* What was let go to make room. */
+	for (size_t i = 0; i < have->n; i++)
+		if (have->v[i].fd < 0)
+			(void)sockets_reserve(&have->v[i].port, &have->v[i].fd, NULL);
+}
+
 uint8_t ports_protocol(const struct net_port *port)
 {
 	return port->udp ? IPPROTO_UDP : IPPROTO_TCP;

@@ -29,6 +29,8 @@ bool ports_use_loopback(const struct ports *p);
  * failure *have is as it was. */
 int ports_hold(const struct net_config *c, const char *loopback, struct ports *have,
 	       struct ports *ret, struct err *err);
+/* The change is off: *have holds again what it held before ports_hold(), and *p nothing. */
+void ports_give_back(struct ports *p, struct ports *have);
 /* NULL: it is not there with the same guest port. */
 const struct held_port *ports_find(const struct ports *p, const struct net_port *port);
 uint8_t ports_protocol(const struct net_port *port); /* IPPROTO_TCP or _UDP */

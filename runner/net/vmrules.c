@@ -34,32 +34,32 @@
 /* --- the rules ------------------------------------------------------------------------------- */
 
 struct chain {
-	uint8_t family;
 	const char *name, *type;
 	uint32_t hook;
 	int32_t priority;
 	uint32_t policy;
+	uint8_t family;
 };
 
 enum { RAW, PRE, POST, FORWARD, INPUT, RAW6, OUTPUT6 };
 
 static const struct chain chains[] = {
-	[RAW] = {NFPROTO_IPV4, "c_raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_ACCEPT},
-	[PRE] = {NFPROTO_IPV4, "c_pre", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, NF_ACCEPT},
-	[POST] = {NFPROTO_IPV4, "c_post", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC,
-		  NF_ACCEPT},
-	[FORWARD] = {NFPROTO_IPV4, "c_forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER,
-		     NF_DROP},
-	[INPUT] = {NFPROTO_IPV4, "c_input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER, NF_DROP},
+	[RAW] = {"c_raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_ACCEPT, NFPROTO_IPV4},
+	[PRE] = {"c_pre", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST, NF_ACCEPT, NFPROTO_IPV4},
+	[POST] = {"c_post", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC, NF_ACCEPT,
+		  NFPROTO_IPV4},
+	[FORWARD] = {"c_forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER, NF_DROP,
+		     NFPROTO_IPV4},
+	[INPUT] = {"c_input", "filter", NF_INET_LOCAL_IN, NF_IP_PRI_FILTER, NF_DROP, NFPROTO_IPV4},
 	/* There is no IPv6 inside: nothing of it comes in, goes out or goes through. */
-	[RAW6] = {NFPROTO_IPV6, "c_raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_DROP},
-	[OUTPUT6] = {NFPROTO_IPV6, "c_output", "filter", NF_INET_LOCAL_OUT, NF_IP_PRI_RAW, NF_DROP},
+	[RAW6] = {"c_raw", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW, NF_DROP, NFPROTO_IPV6},
+	[OUTPUT6] = {"c_output", "filter", NF_INET_LOCAL_OUT, NF_IP_PRI_RAW, NF_DROP, NFPROTO_IPV6},
 };
 
 enum word {
 	DONE,
-	IIF,       /* text */
-	OIF,       /* text */
+	FROM_LINK, /* text */
+	TO_LINK,   /* text */
 	NOT_FROM,  /* text: an address */
 	TO,        /* text: an address; value: its prefix */
 	PROTO,     /* value */
@@ -88,32 +88,32 @@ static const struct {
 	size_t chain;
 	struct step steps[STEPS_MAX];
 } rules[] = {
-	{RAW, {{IIF, NETNS_TAP, 0}, {NOT_FROM, NET_GUEST_IP, 0}, {DROP, NULL, 0}}},
-	{PRE, {{IIF, VMSIDE_UPLINK, 0}, {DNAT, NET_GUEST_IP, 0}}},
-	{POST, {{OIF, VMSIDE_UPLINK, 0}, {MASQUERADE, NULL, 0}}},
+	{RAW, {{FROM_LINK, NETNS_TAP, 0}, {NOT_FROM, NET_GUEST_IP, 0}, {DROP, NULL, 0}}},
+	{PRE, {{FROM_LINK, VMSIDE_UPLINK, 0}, {DNAT, NET_GUEST_IP, 0}}},
+	{POST, {{TO_LINK, VMSIDE_UPLINK, 0}, {MASQUERADE, NULL, 0}}},
 	{FORWARD, {{KNOWN, NULL, 0}, {ACCEPT, NULL, 0}}},
-	{FORWARD, {{IIF, VMSIDE_UPLINK, 0}, {PUBLISHED, NULL, 0}, {ACCEPT, NULL, 0}}},
+	{FORWARD, {{FROM_LINK, VMSIDE_UPLINK, 0}, {PUBLISHED, NULL, 0}, {ACCEPT, NULL, 0}}},
 	{FORWARD, {{TO, "0.0.0.0", 8}, {REJECT, NULL, 0}}},
 	{FORWARD, {{TO, "127.0.0.0", 8}, {REJECT, NULL, 0}}},
 	{FORWARD, {{TO, "169.254.0.0", 16}, {REJECT, NULL, 0}}},
 	{FORWARD, {{TO, "224.0.0.0", 3}, {REJECT, NULL, 0}}},
 	{FORWARD, {{TO, SLOT_NET, SLOT_NET_PREFIX}, {REJECT, NULL, 0}}},
-	{FORWARD, {{IIF, NETNS_TAP, 0}, {OIF, VMSIDE_UPLINK, 0}, {ACCEPT, NULL, 0}}},
-	{INPUT, {{IIF, "lo", 0}, {ACCEPT, NULL, 0}}},
+	{FORWARD, {{FROM_LINK, NETNS_TAP, 0}, {TO_LINK, VMSIDE_UPLINK, 0}, {ACCEPT, NULL, 0}}},
+	{INPUT, {{FROM_LINK, "lo", 0}, {ACCEPT, NULL, 0}}},
 	{INPUT, {{KNOWN, NULL, 0}, {ACCEPT, NULL, 0}}},
 	{INPUT,
-	 {{IIF, NETNS_TAP, 0},
+	 {{FROM_LINK, NETNS_TAP, 0},
 	  {TO, NET_DNS_IP, 32},
 	  {PROTO, NULL, IPPROTO_UDP},
 	  {PORT, NULL, 53},
 	  {ACCEPT, NULL, 0}}},
 	{INPUT,
-	 {{IIF, NETNS_TAP, 0},
+	 {{FROM_LINK, NETNS_TAP, 0},
 	  {TO, NET_DNS_IP, 32},
 	  {PROTO, NULL, IPPROTO_TCP},
 	  {PORT, NULL, 53},
 	  {ACCEPT, NULL, 0}}},
-	{INPUT, {{IIF, NETNS_TAP, 0}, {PING, NULL, 20}, {ACCEPT, NULL, 0}}},
+	{INPUT, {{FROM_LINK, NETNS_TAP, 0}, {PING, NULL, 20}, {ACCEPT, NULL, 0}}},
 	{INPUT, {{REJECT, NULL, 0}}},
 };
 
@@ -215,12 +215,12 @@ static void add_verdict(struct nftnl_rule *r, uint32_t verdict)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, verdict);
 }
 
-static void add_iif(struct nftnl_rule *r, const struct step *s)
+static void add_from_link(struct nftnl_rule *r, const struct step *s)
 {
 	compare_link(r, NFT_META_IIFNAME, s->text);
 }
 
-static void add_oif(struct nftnl_rule *r, const struct step *s)
+static void add_to_link(struct nftnl_rule *r, const struct step *s)
 {
 	compare_link(r, NFT_META_OIFNAME, s->text);
 }
@@ -319,20 +319,13 @@ static void add_masquerade(struct nftnl_rule *r, const struct step *s)
 }
 
 static void (*const adders[])(struct nftnl_rule *r, const struct step *s) = {
-	[IIF] = add_iif,
-	[OIF] = add_oif,
-	[NOT_FROM] = add_not_from,
-	[TO] = add_to,
-	[PROTO] = add_proto,
-	[PORT] = add_port,
-	[PING] = add_ping,
-	[KNOWN] = add_known,
-	[PUBLISHED] = add_published,
-	[ACCEPT] = add_accept,
-	[DROP] = add_drop,
-	[REJECT] = add_reject,
-	[DNAT] = add_dnat,
-	[MASQUERADE] = add_masquerade,
+	[FROM_LINK] = add_from_link, [TO_LINK] = add_to_link,
+	[NOT_FROM] = add_not_from,   [TO] = add_to,
+	[PROTO] = add_proto,         [PORT] = add_port,
+	[PING] = add_ping,           [KNOWN] = add_known,
+	[PUBLISHED] = add_published, [ACCEPT] = add_accept,
+	[DROP] = add_drop,           [REJECT] = add_reject,
+	[DNAT] = add_dnat,           [MASQUERADE] = add_masquerade,
 };
 
 /* --- messages -------------------------------------------------------------------------------- */

@@ -282,3 +282,53 @@ Test(leaves, a_hundred_at_once_are_all_unique_and_leave_nothing)
 	sweep(&w);
 	await_state(before);
 }
+
+static bool rules_have(const char *what)
+{
+	static const char *const list[] = {"nft", "list", "ruleset", NULL};
+	auto_buf struct buf text = BUF_INIT(1u << 20);
+
+	(void)net_run_at(0, &text, list);
+	return strstr(buf_str(&text), what) != NULL;
+}
+
+static void await_rules(const char *what, bool there)
+{
+	uint64_t deadline_ms = deadline_in(60000);
+
+	while (rules_have(what) != there && now_ms() < deadline_ms)
+		(void)usleep(100000);
+	cr_expect_eq(rules_have(what), there, "%s", what);
+}
+
+/* Supervisors look every ten seconds: after somebody flushed everything, and became a router. */
+Test(leaves, what_others_do_to_the_hosts_rules_is_made_good)
+{
+	static const char *const flush[] = {"nft", "flush", "ruleset", NULL};
+	static const char *const route[] = {"sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward",
+					    NULL};
+	auto_world struct net_world w;
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, false);
+	net_vm_up(&w, &vm, "vm", PUBLISHED);
+	net_serve_at(vm.guest, "guest", "0.0.0.0", 80, false);
+	cr_expect(rules_have("elements = { \"wan0\" }"));
+	cr_assert_eq(net_run_at(0, NULL, flush), 0);
+	cr_assert_eq(net_run_at(0, NULL, route), 0);
+	await_rules("elements = { \"fv0\" }", true);
+	await_rules("elements = { \"wan0\" }", false);
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+
+	/* Nor is a change that comes meanwhile in trouble. */
+	cr_assert_eq(net_run_at(0, NULL, flush), 0);
+	auto_free char *words = net_vm_update(&vm, OWN_PORT);
+
+	cr_expect_str_eq(words, "");
+	cr_expect_str_eq(net_hear(0, net_vm_text(&vm, "loopback"), 80, false, NULL),
+			 "guest 10.200.0.1");
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "refused");
+	net_vm_down(&vm);
+}

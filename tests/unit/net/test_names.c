@@ -96,6 +96,13 @@ Test(names, under_default_deny_a_name_opens_what_it_answers_and_nothing_else)
 	cr_expect_str_eq(net_hear(vm.guest, RIG_INET_2, 80, false, NULL), "refused");
 	cr_expect_str_eq(ask(&vm, "Api.Test"), "0 203.0.113.1", "asked again it is as before");
 
+	/* Somebody flushes the host's rules: what a change puts back has the open addresses. */
+	cr_assert_eq(net_run_at(0, NULL, (const char *const[]){"nft", "flush", "ruleset", NULL}),
+		     0);
+	update(&vm, CONFIG("deny", "\"api.test:80/tcp\"", "\"127.0.0.53\""));
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 81, false, NULL), "refused");
+
 	/* One more name: what the first has opened stays open. */
 	update(&vm, CONFIG("deny", "\"api.test:80/tcp\",\"two.test\"", ""));
 	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
