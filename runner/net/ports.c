@@ -40,12 +40,17 @@ static bool same_place(const struct net_port *a, const struct net_port *b)
 	       strcmp(a->host_ip, b->host_ip) == 0;
 }
 
-static struct held_port *find_place(const struct ports *p, const struct net_port *port)
+static struct held_port *find_in(const struct ports *p, const struct net_port *port)
 {
-	for (size_t i = 0; p && i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++)
 		if (same_place(&p->v[i].port, port))
 			return &p->v[i];
 	return NULL;
+}
+
+static struct held_port *find_place(const struct ports *p, const struct net_port *port)
+{
+	return p ? find_in(p, port) : NULL;
 }
 
 const struct held_port *ports_find(const struct ports *p, const struct net_port *port)
@@ -182,7 +187,7 @@ int ports_hold(const struct net_config *c, const char *loopback, struct ports *h
 void ports_give_back(struct ports *p, struct ports *have)
 {
 	for (size_t i = 0; i < have->n; i++) {
-		struct held_port *h = find_place(p, &have->v[i].port);
+		struct held_port *h = find_in(p, &have->v[i].port);
 
 		if (h && have->v[i].fd < 0)
 			have->v[i].fd = TAKE_FD(h->fd);

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "file.h"
@@ -298,4 +299,31 @@ Test(bridged, one_process_gives_back_all_it_took)
 	cr_assert_geq(net_update(n, &c, &err), 0, "%s", err.msg);
 	cr_expect_eq(net_look(n)->n_ports, 0u);
 	net_down(n);
+}
+
+/* What doctor advises where a table of somebody else drops what is forwarded, as Docker's does. */
+Test(bridged, beside_a_firewall_that_drops_what_is_forwarded)
+{
+	static const char *const drop[] = {"iptables", "-P", "FORWARD", "DROP", NULL};
+	static const char *const advice[] = {
+		"sh", "-ec",
+		"iptables -I FORWARD -i fv+ -j ACCEPT; iptables -I FORWARD -o fv+ -m conntrack "
+		"--ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+		NULL};
+	auto_world struct net_world w = {0};
+	struct net_vm vm;
+
+	if (access("/usr/sbin/iptables", X_OK) < 0)
+		cr_skip_test("iptables is not installed");
+	net_world_make(&w, NULL);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, false);
+	net_vm_up(&w, &vm, "vm", ports);
+	net_serve_at(vm.guest, "guest", "0.0.0.0", 80, false);
+	cr_assert_eq(net_run_at(0, NULL, drop), 0);
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "timeout");
+	cr_assert_eq(net_run_at(0, NULL, advice), 0);
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+	cr_expect_str_eq(net_hear(w.inet, RIG_WAN, 9090, false, NULL), "guest " RIG_INET);
+	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "guest 10.200.0.1");
+	net_vm_down(&vm);
 }
