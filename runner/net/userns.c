@@ -63,6 +63,19 @@ int userns_enter(struct err *err)
 	return r;
 }
 
+/* AppArmor can let the namespace come into being and give no right in it. */
+static int try_it(struct err *err)
+{
+	int r = userns_enter(err);
+
+	if (r == 0 && unshare(CLONE_NEWNET) < 0) {
+		r = -errno;
+		(void)err_set(err, ERR_HOST, r, "user namespaces give no rights here: %s",
+			      strerror(-r));
+	}
+	return r;
+}
+
 bool userns_permitted(char *why, size_t size)
 {
 	struct err err = {0};
@@ -75,7 +88,7 @@ bool userns_permitted(char *why, size_t size)
 	auto_close int to = pipe_fds[1];
 	pid = fork();
 	if (pid == 0) {
-		if (userns_enter(&err) == 0)
+		if (try_it(&err) == 0)
 			_exit(0);
 		(void)!write(to, err.msg, strlen(err.msg));
 		_exit(1);

@@ -15,8 +15,8 @@
  * There is no way back, nor into another namespace of the host. Refused: class ERR_HOST. */
 int userns_enter(struct err *err);
 
-/* Whether userns_enter() would work, tried in a child; `why` (may be NULL) gets the reason when
- * not. */
+/* Whether userns_enter() would work and a network namespace be had then, tried in a child; `why`
+ * (may be NULL) gets the reason when not. */
 bool userns_permitted(char *why, size_t size);
 
 #endif
