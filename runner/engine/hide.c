@@ -74,7 +74,8 @@ int hide_enter(const struct hide *h)
 	int fds[HIDE_KEEP_MAX];
 	int r = 0;
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (unshare(CLONE_NEWNS | CLONE_NEWIPC) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
 	for (size_t i = 0; i < h->n_keep && r == 0; i++)
 		r = take(&h->keep[i], &fds[i]);

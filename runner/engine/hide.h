@@ -1,7 +1,7 @@
 /* hide.h - the user's files, out of a VMM's sight. An ordinary user's VMM has the user's own uid:
  * what it may open must not be what the user may open. In its own mount namespace everything is
  * read-only, the directories users keep their things in are empty, and of those only what the VM is
- * made of is put back. */
+ * made of is put back. Their shared memory and queues are out of reach as well. */
 #ifndef FCVM_ENGINE_HIDE_H
 #define FCVM_ENGINE_HIDE_H
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -155,6 +156,8 @@ static int spawn(struct vm *vm, const struct qemu_launch *l, const struct ends *
 		.prepare = prepare,
 		.held = l->from && l->from->backend == MEMORY_UFFD ? announce : NULL,
 		.data = &child,
+		/* Nor does it see, or signal, another process of the user. */
+		.namespaces = vm->hide_files ? CLONE_NEWPID : 0,
 	};
 	return proc_spawn(&spec, &vm->pidfd, &vm->pid, err);
 }

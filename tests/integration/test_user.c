@@ -2,6 +2,7 @@
  * the system's. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -11,6 +12,8 @@
 #include "apply_rig.h"
 #include "cleanup.h"
 #include "file.h"
+#include "io.h"
+#include "proc.h"
 #include "xalloc.h"
 
 TestSuite(user, .fini = apply_rig_cleanup);
@@ -62,7 +65,7 @@ static void check_vmm(pid_t pid, const struct user *u)
 		"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
 		"CapAmb:\t0000000000000000", "NoNewPrivs:\t1",
 	};
-	static const char *const kinds[] = {"user", "net"};
+	static const char *const kinds[] = {"user", "net", "mnt", "pid", "ipc"};
 	auto_free char *uids = xasprintf("Uid:\t%u\t%u\t%u\t%u", u->uid, u->uid, u->uid, u->uid);
 	auto_free char *uid = status_line(pid, "Uid:");
 
@@ -198,5 +201,34 @@ Test(user, another_user_reaches_neither_the_vm_nor_its_files)
 	user_run(&other, &run, argv, (const char *const[]){qemu, NULL}, 60000);
 	cr_expect_neq(run.status, 0);
 	cr_expect(strstr(buf_str(&run.err), "ermission denied"), "%s", buf_str(&run.err));
+	apply_rig_finish(&r);
+}
+
+/* The VMM is the first process of its pid namespace: only a signal from outside it ends it. */
+Test(user, a_killed_supervisor_takes_its_vmm_along_and_apply_makes_both_again)
+{
+	auto_user struct user u = {0};
+	auto_apply_rig struct apply_rig r = {0};
+	auto_json struct json_object *status = NULL;
+	struct err err = {0};
+	struct proc_id vmm = {0};
+
+	user_make(&u, "user");
+	user_open_tun();
+	apply_rig_make(&r, 1, false);
+	apply_rig_as(&r, &u);
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	auto_free char *path = xasprintf("%s/sets/%s/vms/web-0/status.json", r.data, r.name);
+	cr_assert_eq(json_load(path, &status, &err), 0, "%s", err.msg);
+	pid_t supervisor = (pid_t)json_opt_u64(json_opt_obj(status, "supervisor"), "pid", 0);
+	cr_assert_eq(proc_id_of((pid_t)apply_rig_number(&r, "web-0", "pid"), &vmm, &err), 0);
+	cr_assert_gt(supervisor, 1);
+	cr_assert_eq(kill(supervisor, SIGKILL), 0);
+	uint64_t deadline_ms = deadline_in(20000);
+	while (proc_id_alive(&vmm, vmm.boot_id) && deadline_left(deadline_ms) > 0)
+		(void)poll(NULL, 0, 5);
+	cr_expect_not(proc_id_alive(&vmm, vmm.boot_id), "the VMM lives on");
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 1);
 	apply_rig_finish(&r);
 }
