@@ -77,14 +77,15 @@ static int memory_hand_off(char *mem, uint64_t size, const char *path)
 		xasprintf("[{\"base_host_virt_addr\":%llu,\"size\":%llu,\"offset\":0,"
 			  "\"page_size\":4096,\"page_size_kib\":4096}]",
 			  (unsigned long long)(uintptr_t)mem, (unsigned long long)size);
-	int uffd = open_userfaultfd(), sock = -1;
-
-	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) < 0 || ioctl(uffd, UFFDIO_REGISTER, &reg) < 0)
-		return errno;
+	int uffd = -1, sock = -1;
+	/* First, so that a host that refuses userfaultfd still says who is missing. */
 	int r = io_unix_connect(path, deadline_in(5000), &sock, NULL);
 
 	if (r < 0)
 		return -r;
+	uffd = open_userfaultfd();
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) < 0 || ioctl(uffd, UFFDIO_REGISTER, &reg) < 0)
+		return errno;
 	r = io_send_fds(sock, text, strlen(text), &uffd, 1, NULL);
 	return r < 0 ? -r : 0;
 }
