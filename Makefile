@@ -47,7 +47,7 @@ VERSION := 0.1.0
 CFLAGS_ALL = $(STD) $(OPT) $(WARN) $(if $(WERROR),-Werror) $(HARDEN) $(SANFLAGS) \
 	-include runner/base/banned.h -DFCVM_VERSION='"$(VERSION)"' $(if $(HOOKS),-DFCVM_TEST_HOOKS)
 LDFLAGS_ALL = $(LDHARDEN) $(SANFLAGS)
-LIBS := -lnl-route-3 -lnl-3 -lnftables -lnftnl -lmnl -lyaml -ljson-c -lcrypto -larchive -llz4 -lzstd -lcurl -lpthread
+LIBS := -lnl-route-3 -lnl-3 -lnftables -lnftnl -lmnl -lyaml -ljson-c -lcrypto -larchive -llz4 -lzstd -lpthread
 
 # libnl keeps its headers in a folder of their own.
 $(B)/obj/runner/net/%.o $(B)/obj/tests/%.o: CFLAGS_ALL += -isystem /usr/include/libnl3

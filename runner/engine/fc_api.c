@@ -1,6 +1,5 @@
 #include "fc_api.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,12 +7,14 @@
 
 #include "buf.h"
 #include "cleanup.h"
+#include "fc_curl.h"
 #include "io.h"
 #include "xalloc.h"
 
 #define FAULT_MAX 600
 
 struct fc_api {
+	const struct fc_curl *curl;
 	CURL *easy;
 	struct curl_slist *headers;
 	char *dir;
@@ -47,30 +48,35 @@ static bool set_options(struct fc_api *api)
 {
 	CURL *e = api->easy;
 
-	return curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_WRITEDATA, api) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_HEADERDATA, api) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_HTTPHEADER, api->headers) == CURLE_OK;
+	return api->curl->easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_WRITEDATA, api) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_HEADERFUNCTION, on_head) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_HEADERDATA, api) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_HTTPHEADER, api->headers) == CURLE_OK;
 }
 
 int fc_api_new(const char *dir, uid_t uid, struct fc_api **ret, struct err *err)
 {
-	struct fc_api *api = xcalloc(1, sizeof(*api));
+	const struct fc_curl *curl = NULL;
+	struct fc_api *api = NULL;
+	int r = fc_curl_load(&curl, err);
 
+	if (r < 0)
+		return r;
+	api = xcalloc(1, sizeof(*api));
+	api->curl = curl;
 	api->dir = xstrdup(dir);
 	api->uid = uid;
 	api->reply = (struct buf)BUF_INIT(FC_REPLY_MAX);
-	(void)curl_global_init(CURL_GLOBAL_NOTHING);
-	api->easy = curl_easy_init();
+	api->easy = api->curl->easy_init();
 	/* It would honour 100-continue, at the price of a round trip. */
-	api->headers = curl_slist_append(NULL, "Expect:");
+	api->headers = api->curl->slist_append(NULL, "Expect:");
 	if (api->headers)
-		(void)curl_slist_append(api->headers, "Content-Type: application/json");
+		(void)api->curl->slist_append(api->headers, "Content-Type: application/json");
 	if (!api->easy || !set_options(api)) {
 		fc_api_free_p(&api);
 		return err_set(err, ERR_FAILED, -ENOMEM, "cannot set up libcurl");
@@ -85,8 +91,8 @@ void fc_api_free_p(struct fc_api **at)
 
 	if (!api)
 		return;
-	curl_easy_cleanup(api->easy);
-	curl_slist_free_all(api->headers);
+	api->curl->easy_cleanup(api->easy);
+	api->curl->slist_free_all(api->headers);
 	buf_free(&api->reply);
 	free(api->dir);
 	free(api);
@@ -99,18 +105,18 @@ static bool set_request(struct fc_api *api, const struct request *q, int sock, u
 	auto_free char *at = xasprintf("/proc/self/fd/%d", sock);
 	int left = deadline_left(deadline_ms);
 
-	if (!q->body && (curl_easy_setopt(e, CURLOPT_HTTPGET, 1L) != CURLE_OK))
+	if (!q->body && (api->curl->easy_setopt(e, CURLOPT_HTTPGET, 1L) != CURLE_OK))
 		return false;
 	if (q->body &&
-	    (curl_easy_setopt(e, CURLOPT_POSTFIELDS, q->body) != CURLE_OK ||
-	     curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)strlen(q->body)) != CURLE_OK))
+	    (api->curl->easy_setopt(e, CURLOPT_POSTFIELDS, q->body) != CURLE_OK ||
+	     api->curl->easy_setopt(e, CURLOPT_POSTFIELDSIZE, (long)strlen(q->body)) != CURLE_OK))
 		return false;
 	/* 0 would be no limit at all. */
-	return curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, at) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, left < 0 ? 0L : (long)left + 1) ==
+	return api->curl->easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, at) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_TIMEOUT_MS, left < 0 ? 0L : (long)left + 1) ==
 		       CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) == CURLE_OK &&
-	       curl_easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
+	       api->curl->easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method) == CURLE_OK &&
+	       api->curl->easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
 }
 
 static int transport_error(const struct fc_api *api, CURLcode code, struct err *err)
@@ -124,7 +130,7 @@ static int transport_error(const struct fc_api *api, CURLcode code, struct err *
 	    code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_PARTIAL_FILE)
 		return err_set(err, ERR_FAILED, -ECONNRESET, "firecracker closed its API");
 	return err_set(err, ERR_GUEST, -EPROTO, "firecracker's answer makes no sense: %s",
-		       curl_easy_strerror(code));
+		       api->curl->easy_strerror(code));
 }
 
 /* What it says is for people: one line, printable. Its HTTP server's own errors are no JSON. */
@@ -159,12 +165,12 @@ static int perform(struct fc_api *api, const struct request *q, uint64_t deadlin
 	api->whole = false;
 	if (!set_request(api, q, sock, deadline_ms))
 		return err_set(err, ERR_FAILED, -ENOMEM, "cannot set up a request");
-	code = curl_easy_perform(api->easy);
+	code = api->curl->easy_perform(api->easy);
 	if (code != CURLE_OK)
 		return transport_error(api, code, err);
 	if (!api->whole)
 		return transport_error(api, CURLE_PARTIAL_FILE, err);
-	if (curl_easy_getinfo(api->easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK ||
+	if (api->curl->easy_getinfo(api->easy, CURLINFO_RESPONSE_CODE, &status) != CURLE_OK ||
 	    status != q->want)
 		return refusal(api, status, err);
 	return 0;
