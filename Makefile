@@ -63,6 +63,7 @@ storage_inc   := runner/storage $(host_inc)
 image_inc     := runner/image $(storage_inc)
 specs_inc     := specs $(base_inc)
 agent_inc     := agent $(base_inc)
+fuse-pipe_inc := fuse-pipe $(base_inc)
 supervise_inc := runner/supervise runner/net runner/engine runner/memory runner/guest runner/storage \
 		 agent $(host_inc)
 resource_inc  := runner/resource specs runner/storage runner/image runner/memory runner/engine \
@@ -70,10 +71,10 @@ resource_inc  := runner/resource specs runner/storage runner/image runner/memory
 reconcile_inc := runner/reconcile runner/resource runner/net specs $(host_inc)
 cmd_inc       := runner/cmd runner runner/reconcile runner/resource runner/supervise runner/engine \
 		 runner/memory runner/net runner/guest runner/storage runner/image agent specs \
-		 $(host_inc)
+		 fuse-pipe $(host_inc)
 
 RUNNER_FOLDERS := base host net engine memory guest storage image supervise resource reconcile cmd
-FOLDERS := $(RUNNER_FOLDERS) specs agent
+FOLDERS := $(RUNNER_FOLDERS) specs agent fuse-pipe
 dir_of = $(if $(filter $(1),$(RUNNER_FOLDERS)),runner/$(1),$(1))
 # Programs of their own inside a folder: not in its archive.
 NOT_IN_LIB := agent/main.c runner/memory/shim.c
