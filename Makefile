@@ -77,7 +77,7 @@ RUNNER_FOLDERS := base host net engine memory guest storage image supervise reso
 FOLDERS := $(RUNNER_FOLDERS) specs agent fuse-pipe
 dir_of = $(if $(filter $(1),$(RUNNER_FOLDERS)),runner/$(1),$(1))
 # Programs of their own inside a folder: not in its archive.
-NOT_IN_LIB := agent/main.c runner/memory/shim.c
+NOT_IN_LIB := agent/main.c runner/memory/shim.c fuse-pipe/server_main.c fuse-pipe/mount_main.c
 src_of = $(filter-out $(NOT_IN_LIB),$(wildcard $(call dir_of,$(1))/*.c))
 obj_of = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -94,7 +94,8 @@ FOLDER_LIBS := $(foreach f,$(FOLDERS),$(B)/lib/$(f).a)
 
 # --- products ----------------------------------------------------------------------------------
 .PHONY: all
-all: $(B)/fcvm $(B)/fc-agent $(B)/libfcvm-uffd.so ## build fcvm (agent and shim are embedded in it)
+FUSE_TOOLS := $(B)/fuse-pipe-server
+all: $(B)/fcvm $(B)/fc-agent $(B)/libfcvm-uffd.so $(FUSE_TOOLS) ## build fcvm (agent and shim are embedded in it)
 
 $(B)/obj/runner/%.o: runner/%.c | $(B)/.deps
 	@mkdir -p $(@D)
@@ -105,6 +106,10 @@ $(B)/obj/embed.o: runner/image/embed.S $(B)/fc-agent $(B)/libfcvm-uffd.so
 $(B)/fcvm: $(call obj_of,$(wildcard runner/*.c)) $(B)/obj/embed.o $(FOLDER_LIBS)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(FOLDER_LIBS) -Wl,--end-group $(LIBS)
 	@echo "built $@"
+
+# The two ends of fuse-pipe without a VM between them.
+$(B)/fuse-pipe-%: $(B)/obj/fuse-pipe/%_main.o $(B)/lib/fuse-pipe.a $(B)/lib/base.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcrypto -lpthread
 
 # The agent: static musl, libc only, the parts of base that need no library.
 AGENT_BASE := err cleanup xalloc buf strv parse loop io file file_tree frame tlv log

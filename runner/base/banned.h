@@ -16,6 +16,9 @@
 #undef strtok
 
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol atoll system popen
-#pragma GCC poison gmtime localtime ctime asctime tmpnam mktemp
+#pragma GCC poison gmtime localtime asctime tmpnam mktemp
+
+/* Only the call: a field of <linux/fuse.h> has this name. */
+char *ctime(const time_t *) __attribute__((unavailable));
 
 #endif

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -96,6 +98,19 @@ void digest_of(const void *data, size_t len, char ret[DIGEST_HEX_SIZE])
 
 	digest_add(d, data, len);
 	digest_hex(d, ret);
+}
+
+void digest_hmac(const void *key, size_t key_len, const void *data, size_t len,
+		 uint8_t ret[DIGEST_HMAC_SIZE])
+{
+	unsigned int size = 0;
+
+	must(HMAC(EVP_sha256(), key, (int)key_len, data, len, ret, &size) != NULL);
+}
+
+bool digest_equal(const void *a, const void *b, size_t len)
+{
+	return CRYPTO_memcmp(a, b, len) == 0;
 }
 
 int digest_file(const char *path, char ret[DIGEST_HEX_SIZE], struct err *err)

@@ -93,3 +93,19 @@ Test(digest, of_what_is_no_file_is_an_error)
 	cr_expect_str_eq(err.msg, "'/tmp' is not a regular file");
 	cr_expect_str_eq(hex, "untouched");
 }
+
+/* RFC 4231, test cases 1 and 2. */
+Test(digest, hmac_is_that_of_the_rfc)
+{
+	static const uint8_t key1[20] = {11, 11, 11, 11, 11, 11, 11, 11, 11, 11,
+					 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
+	static const uint8_t want1[] = {0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53};
+	static const uint8_t want2[] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e};
+	uint8_t mac[DIGEST_HMAC_SIZE];
+
+	digest_hmac(key1, sizeof(key1), "Hi There", 8, mac);
+	cr_expect_eq(memcmp(mac, want1, sizeof(want1)), 0);
+	digest_hmac("Jefe", 4, "what do ya want for nothing?", 28, mac);
+	cr_expect(digest_equal(mac, want2, sizeof(want2)));
+	cr_expect_not(digest_equal(mac, want1, sizeof(want1)));
+}

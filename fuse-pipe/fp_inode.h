@@ -1,0 +1,80 @@
+/* fp_inode.h - what the guest has a node id for. An id is an index and a generation, never a
+ * pointer or a descriptor. Two names of one inode are one entry, found by (device, inode number)
+ * and, while no descriptor pins that pair, by its file handle (which holds the generation).
+ *
+ * Hot inodes hold an O_PATH descriptor, cold ones a handle; the hottest stay within the limit. A
+ * referenced inode is never made cold or freed. Thread-safe. */
+#ifndef FCVM_FUSE_PIPE_FP_INODE_H
+#define FCVM_FUSE_PIPE_FP_INODE_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "err.h"
+
+#define FP_HANDLE_MAX 128
+#define FP_INODES_MAX (1u << 20) /* as many as a guest keeps records of */
+
+/* As struct file_handle, with room. */
+struct fp_handle {
+	uint32_t bytes;
+	int32_t type;
+	uint8_t data[FP_HANDLE_MAX];
+};
+
+struct fp_inode {
+	uint64_t id;
+	uint64_t dev;
+	uint64_t ino;
+	mode_t type;           /* S_IFMT */
+	struct fp_lock *locks; /* fp_locks.c's */
+	/* The table's own. */
+	int fd;
+	uint32_t refs;
+	uint64_t lookups; /* what the guest has been told and not forgotten */
+	bool restored;    /* known before this process: what it owes is not known */
+	bool stale;       /* another inode has its number now */
+	struct fp_handle *handle;
+	struct fp_inode *chain, *newer, *older;
+};
+
+struct fp_inodes;
+
+/* mount_fd is borrowed: a readable descriptor of the root, where handles are opened. hot_max
+ * descriptors at most are held. */
+int fp_inodes_new(int mount_fd, size_t hot_max, struct fp_inodes **ret, struct err *err);
+void fp_inodes_free(struct fp_inodes *t);
+
+/* A reference, or NULL when there is no such node. */
+struct fp_inode *fp_inode_get(struct fp_inodes *t, uint64_t id);
+void fp_inode_put(struct fp_inodes *t, struct fp_inode *in);
+/* Its O_PATH descriptor if it has one: fp_inode_fd() without the need for rights, or -1. */
+int fp_inode_hot_fd(struct fp_inodes *t, struct fp_inode *in);
+/* Its O_PATH descriptor, good while the reference is held; -ESTALE when the inode is gone. Needs
+ * the server's rights. */
+int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in);
+/* What fd (taken over in any case) and st are of: found or new, with a reference and one lookup
+ * more. -ENFILE when the table is full. */
+int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, struct fp_inode **ret,
+		 bool *ret_new);
+/* The guest forgets n lookups; an unknown id is nothing. True when that was the last. */
+bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n);
+/* Its handle; -EOPNOTSUPP where the file system has none. */
+int fp_inode_handle(struct fp_inodes *t, struct fp_inode *in, struct fp_handle *ret);
+/* Takes back a node of an earlier process. An id that is in use is left alone. */
+int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
+		     const struct fp_handle *handle);
+/* After the last of them: ids in between are free. */
+void fp_inodes_settle(struct fp_inodes *t);
+/* The handle of what fd refers to. */
+int fp_handle_of(int fd, struct fp_handle *ret);
+
+struct fp_inode_counts {
+	size_t known, hot;
+};
+struct fp_inode_counts fp_inodes_count(struct fp_inodes *t);
+
+#endif

@@ -1,0 +1,53 @@
+/* fp_locks.h - the guest's record locks and flocks as locks on the host, so that everybody who uses
+ * the directory sees them: one descriptor per (inode, owner, kind), record locks as open file
+ * description locks. Who must wait is on a list and holds no thread: the list is tried again at
+ * every unlock here, and every few milliseconds while someone outside this server has the lock,
+ * for whose unlock the kernel wakes nobody. Thread-safe. Deadlocks between owners are not found. */
+#ifndef FCVM_FUSE_PIPE_FP_LOCKS_H
+#define FCVM_FUSE_PIPE_FP_LOCKS_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "fp_inode.h"
+
+#define FP_LOCKS_MAX 4096 /* descriptors */
+#define FP_WAITS_MAX 4096
+
+struct fp_locks;
+
+struct fp_lock_want {
+	uint64_t owner;
+	bool flock;
+	short type;         /* F_RDLCK, F_WRLCK, F_UNLCK */
+	int64_t start, len; /* as in struct flock; record locks only */
+	uint32_t pid;       /* the owner's, for fp_lock_get() of others */
+};
+
+/* done is called once per wait that ends, from a thread of the locks' own, without a lock held:
+ * result 0 (it has the lock now) or a negative errno. proc_fd is borrowed. */
+typedef void (*fp_lock_done)(void *ticket, int result);
+int fp_locks_new(struct fp_inodes *inodes, int proc_fd, fp_lock_done done, struct fp_locks **ret,
+		 struct err *err);
+/* Every wait ends with -EINTR first; then every lock is given up. */
+void fp_locks_free(struct fp_locks *l);
+
+/* -EAGAIN when somebody else has it. Never blocks on a lock. in is referenced by the caller. */
+int fp_lock_set(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_want *want);
+/* What stands in the way; type F_UNLCK when nothing does. */
+int fp_lock_get(struct fp_locks *l, struct fp_inode *in, struct fp_lock_want *want);
+/* Everything of this owner and kind. */
+void fp_lock_drop(struct fp_locks *l, struct fp_inode *in, uint64_t owner, bool flock);
+/* 0: has it. 1: waits, and done(ticket, ...) will follow. Else a negative errno, as -EINTR when the
+ * interrupt came first. */
+int fp_lock_wait(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_want *want,
+		 uint64_t unique, void *ticket);
+/* Ends that wait with -EINTR; remembered for a while when there is none yet. */
+void fp_lock_interrupt(struct fp_locks *l, uint64_t unique);
+/* Ends every wait with -EINTR, soon. */
+void fp_locks_cancel(struct fp_locks *l);
+size_t fp_locks_waiting(struct fp_locks *l);
+
+#endif

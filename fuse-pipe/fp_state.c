@@ -1,0 +1,245 @@
+#include "fp_state.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "digest.h"
+#include "frame.h"
+#include "xalloc.h"
+
+#define MAGIC 0x3165746174735066ull /* "fPstate1" */
+#define SLOTS 4096u
+#define KEY 32
+#define MAC 16
+#define RUNNING INT32_MIN
+
+struct log_slot {
+	_Atomic uint64_t unique; /* 0: empty */
+	_Atomic int32_t result;  /* RUNNING until it is known */
+	uint32_t pad;
+};
+
+/* The file. */
+struct image {
+	uint64_t magic;
+	uint8_t key[KEY];
+	uint8_t session[FP_SESSION_SIZE];
+	struct log_slot slots[SLOTS];
+};
+
+struct fp_state {
+	struct image *image;
+	int fd;
+	_Atomic uint32_t next;
+};
+
+static int begin_image(struct image *image, struct err *err)
+{
+	if (image->magic == MAGIC)
+		return 0;
+	if (image->magic != 0)
+		return err_set(err, ERR_HOST, -EINVAL, "not a state file of fuse-pipe");
+	if (getrandom(image->key, KEY, 0) != KEY)
+		return err_sys(err, "cannot make a key");
+	image->magic = MAGIC;
+	return 0;
+}
+
+int fp_state_file(const char *path, int *ret_fd, struct err *err)
+{
+	auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, "cannot open '%s'", path);
+	if (!S_ISREG(st.st_mode) || (st.st_size != 0 && st.st_size != sizeof(struct image)))
+		return err_set(err, ERR_HOST, -EINVAL, "'%s' is not a state file of fuse-pipe",
+			       path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(err, ERR_BUSY, -EBUSY, "'%s' belongs to a running server", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int fp_state_open(int fd, struct fp_state **ret, struct err *err)
+{
+	auto_close int own = fd >= 0 ? fd : memfd_create("fuse-pipe", MFD_CLOEXEC);
+
+	if (own < 0 || ftruncate(own, sizeof(struct image)) < 0)
+		return err_sys(err, "cannot size the state of a volume");
+	struct image *image =
+		mmap(NULL, sizeof(*image), PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
+	if (image == MAP_FAILED)
+		return err_sys(err, "cannot map the state of a volume");
+	int r = begin_image(image, err);
+	if (r < 0) {
+		(void)munmap(image, sizeof(*image));
+		return r;
+	}
+	struct fp_state *s = xcalloc(1, sizeof(*s));
+	s->image = image;
+	s->fd = TAKE_FD(own);
+	*ret = s;
+	return 0;
+}
+
+void fp_state_free(struct fp_state *s)
+{
+	if (!s)
+		return;
+	(void)munmap(s->image, sizeof(*s->image));
+	cleanup_close_p(&s->fd);
+	free(s);
+}
+
+bool fp_state_session(struct fp_state *s, const uint8_t session[FP_SESSION_SIZE])
+{
+	if (memcmp(s->image->session, session, FP_SESSION_SIZE) == 0)
+		return true;
+	for (size_t i = 0; i < SLOTS; i++)
+		atomic_store(&s->image->slots[i].unique, 0);
+	memcpy(s->image->session, session, FP_SESSION_SIZE);
+	return false;
+}
+
+uint32_t fp_log_begin(struct fp_state *s, uint64_t unique)
+{
+	uint32_t at = atomic_fetch_add(&s->next, 1) % SLOTS;
+
+	atomic_store(&s->image->slots[at].unique, 0);
+	atomic_store(&s->image->slots[at].result, RUNNING);
+	atomic_store(&s->image->slots[at].unique, unique);
+	return at;
+}
+
+void fp_log_end(struct fp_state *s, uint32_t ticket, int result)
+{
+	atomic_store(&s->image->slots[ticket].result, result);
+}
+
+enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_result)
+{
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct log_slot *slot = &s->image->slots[i];
+
+		if (atomic_load(&slot->unique) != unique)
+			continue;
+		*ret_result = atomic_load(&slot->result);
+		return *ret_result == RUNNING ? FP_LOG_STARTED : FP_LOG_DONE;
+	}
+	return FP_LOG_NEW;
+}
+
+/* --- sealed records: {u32 kind, u32 0, u64 id} -> fields, then a MAC over key and fields --- */
+
+enum { KIND_NODE = 1, KIND_FILE = 2 };
+#define NODE_FIXED 28
+#define FILE_FIXED 12
+
+static void put_key(uint32_t kind, uint64_t id, uint8_t key[FP_KEY_SIZE])
+{
+	memset(key, 0, FP_KEY_SIZE);
+	store_le32(key, kind);
+	store_le64(key + 8, id);
+}
+
+void fp_seal_node_key(uint64_t id, uint8_t key[FP_KEY_SIZE])
+{
+	put_key(KIND_NODE, id, key);
+}
+
+void fp_seal_file_key(uint64_t id, uint8_t key[FP_KEY_SIZE])
+{
+	put_key(KIND_FILE, id, key);
+}
+
+static void mac_of(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value,
+		   size_t len, uint8_t ret[DIGEST_HMAC_SIZE])
+{
+	uint8_t text[FP_KEY_SIZE + FP_RECORD_MAX];
+
+	memcpy(text, key, FP_KEY_SIZE);
+	memcpy(text + FP_KEY_SIZE, value, len);
+	digest_hmac(s->image->key, KEY, text, FP_KEY_SIZE + len, ret);
+}
+
+static size_t seal(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE],
+		   uint8_t value[FP_RECORD_MAX], size_t len)
+{
+	uint8_t mac[DIGEST_HMAC_SIZE];
+
+	mac_of(s, key, value, len, mac);
+	memcpy(value + len, mac, MAC);
+	return len + MAC;
+}
+
+size_t fp_seal_node(const struct fp_state *s, const struct fp_inode *in,
+		    const struct fp_handle *handle, uint8_t key[FP_KEY_SIZE],
+		    uint8_t value[FP_RECORD_MAX])
+{
+	put_key(KIND_NODE, in->id, key);
+	store_le64(value, in->dev);
+	store_le64(value + 8, in->ino);
+	store_le32(value + 16, in->type);
+	store_le32(value + 20, handle->bytes);
+	store_le32(value + 24, (uint32_t)handle->type);
+	memcpy(value + NODE_FIXED, handle->data, handle->bytes);
+	return seal(s, key, value, NODE_FIXED + handle->bytes);
+}
+
+size_t fp_seal_file(const struct fp_state *s, uint64_t id, uint64_t node, int flags,
+		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX])
+{
+	put_key(KIND_FILE, id, key);
+	store_le64(value, node);
+	store_le32(value + 8, (uint32_t)flags);
+	return seal(s, key, value, FILE_FIXED);
+}
+
+static int read_node(const uint8_t *value, size_t len, struct fp_record *r)
+{
+	if (len < NODE_FIXED)
+		return -EBADMSG;
+	r->st.st_dev = load_le64(value);
+	r->st.st_ino = load_le64(value + 8);
+	r->st.st_mode = load_le32(value + 16) & S_IFMT;
+	r->handle.bytes = load_le32(value + 20);
+	r->handle.type = (int32_t)load_le32(value + 24);
+	if (r->handle.bytes > FP_HANDLE_MAX || r->handle.bytes != len - NODE_FIXED)
+		return -EBADMSG;
+	memcpy(r->handle.data, value + NODE_FIXED, r->handle.bytes);
+	return 0;
+}
+
+int fp_unseal(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value,
+	      size_t len, struct fp_record *ret)
+{
+	uint8_t mac[DIGEST_HMAC_SIZE];
+	struct fp_record r = {.id = load_le64(key + 8)};
+
+	if (len < MAC || len > FP_RECORD_MAX)
+		return -EBADMSG;
+	len -= MAC;
+	mac_of(s, key, value, len, mac);
+	if (!digest_equal(mac, value + len, MAC))
+		return -EBADMSG;
+	if (load_le32(key) == KIND_NODE) {
+		if (read_node(value, len, &r) < 0)
+			return -EBADMSG;
+	} else if (load_le32(key) == KIND_FILE && len == FILE_FIXED) {
+		r.is_file = true;
+		r.node = load_le64(value);
+		r.flags = (int)load_le32(value + 8);
+	} else {
+		return -EBADMSG;
+	}
+	*ret = r;
+	return 0;
+}

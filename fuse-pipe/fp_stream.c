@@ -1,0 +1,502 @@
+#include "fp_stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "fp_ops.h"
+#include "io.h"
+#include "xalloc.h"
+
+#define IN_SIZE (FP_FRAME_MAX + (256u << 10))
+#define FLUSH_AT (192u << 10)
+#define OUT_SIZE ((size_t)FLUSH_AT + FP_SCRATCH_SIZE)
+#define PENDING_MAX (4u << 20)
+#define INLINE_IO_MAX (64u << 10)
+#define SLOW_MS 20 /* an operation that takes longer loses the stream to another thread */
+#define SLOW_FOR_MS 1000
+#define TAKEN 1
+#define CLAIMED UINT64_MAX
+
+/* What a receiving thread holds. */
+struct fp_rx {
+	struct fp_stream *st;
+	uint8_t *in;
+	size_t pos, end;
+	uint8_t *out; /* frames ready to leave, then the one being made */
+	size_t out_len;
+	struct buf items;
+	/* Since when an operation runs here; 0 when none does, CLAIMED when the watchdog has given
+	 * the stream to another thread meanwhile. */
+	_Atomic uint64_t busy_ms;
+};
+
+struct job {
+	struct fp_job job;
+	struct fp_stream *st;
+	size_t len;
+	_Alignas(8) uint8_t frame[];
+};
+
+struct ticket {
+	struct fp_stream *st;
+	uint64_t unique;
+};
+
+struct fp_stream *fp_stream_new(int fd)
+{
+	struct fp_stream *st = xcalloc(1, sizeof(*st));
+
+	st->fd = fd;
+	st->refs = 1;
+	st->pending = (struct buf)BUF_INIT(PENDING_MAX + FP_SCRATCH_SIZE);
+	(void)pthread_mutex_init(&st->lock, NULL);
+	(void)pthread_mutex_init(&st->rx_lock, NULL);
+	(void)pthread_cond_init(&st->sent, NULL);
+	return st;
+}
+
+void fp_stream_free(struct fp_stream *st)
+{
+	cleanup_close_p(&st->fd);
+	buf_free(&st->pending);
+	(void)pthread_cond_destroy(&st->sent);
+	(void)pthread_mutex_destroy(&st->rx_lock);
+	(void)pthread_mutex_destroy(&st->lock);
+	free(st);
+}
+
+void fp_stream_ref(struct fp_stream *st)
+{
+	(void)atomic_fetch_add(&st->refs, 1);
+}
+
+void fp_stream_unref(struct fp_stream *st)
+{
+	if (atomic_fetch_sub(&st->refs, 1) == 1)
+		st->on_idle(st);
+}
+
+/* --- sending: whoever comes while another thread writes leaves its bytes with that one --- */
+
+static void break_stream(struct fp_stream *st)
+{
+	atomic_store(&st->broken, true);
+	(void)shutdown(st->fd, SHUT_RDWR);
+	buf_reset(&st->pending);
+}
+
+/* Under the lock, which is let go of while writing. */
+static void write_out(struct fp_stream *st, const void *data, size_t len)
+{
+	(void)pthread_mutex_unlock(&st->lock);
+	int r = io_write_full(st->fd, data, len, 0, NULL);
+	(void)pthread_mutex_lock(&st->lock);
+	if (r < 0)
+		break_stream(st);
+}
+
+void fp_stream_send(struct fp_stream *st, const void *data, size_t len)
+{
+	(void)pthread_mutex_lock(&st->lock);
+	while (st->sending && st->pending.len > PENDING_MAX && !st->broken)
+		(void)pthread_cond_wait(&st->sent, &st->lock);
+	if (st->broken) {
+		(void)pthread_mutex_unlock(&st->lock);
+		return;
+	}
+	if (st->sending) {
+		buf_add(&st->pending, data, len);
+		(void)pthread_mutex_unlock(&st->lock);
+		return;
+	}
+	st->sending = true;
+	write_out(st, data, len);
+	while (st->pending.len && !st->broken) {
+		struct buf mine = st->pending;
+
+		st->pending = (struct buf)BUF_INIT(PENDING_MAX + FP_SCRATCH_SIZE);
+		write_out(st, mine.data, mine.len);
+		buf_free(&mine);
+	}
+	st->sending = false;
+	(void)pthread_cond_broadcast(&st->sent);
+	(void)pthread_mutex_unlock(&st->lock);
+}
+
+/* --- one request --- */
+
+/* The frame of a reply, around the out_len bytes that lie behind both heads. Returns its length. */
+static size_t frame_reply(uint8_t *at, uint64_t unique, int result, size_t out_len,
+			  const struct buf *items, uint16_t n_items)
+{
+	const size_t msg_len = sizeof(struct fuse_out_header) + (result < 0 ? 0 : out_len);
+	const struct fuse_out_header head = {
+		.len = (uint32_t)msg_len, .error = result, .unique = unique};
+	uint8_t *msg = at + FP_HEAD_SIZE;
+
+	memcpy(msg, &head, sizeof(head));
+	memset(msg + msg_len, 0, fp_pad(msg_len) - msg_len);
+	if (n_items)
+		memcpy(msg + fp_pad(msg_len), items->data, items->len);
+	fp_head_put(at, 0, n_items, msg_len, n_items ? items->len : 0);
+	return FP_HEAD_SIZE + fp_pad(msg_len) + (n_items ? items->len : 0);
+}
+
+static size_t frame_items(uint8_t *at, const struct buf *items, uint16_t n_items)
+{
+	if (n_items == 0)
+		return 0;
+	memcpy(at + FP_HEAD_SIZE, items->data, items->len);
+	fp_head_put(at, FP_F_BARE, n_items, 0, items->len);
+	return FP_HEAD_SIZE + items->len;
+}
+
+static struct ticket *new_ticket(struct fp_stream *st, uint64_t unique)
+{
+	struct ticket *t = xmalloc(sizeof(*t));
+
+	fp_stream_ref(st);
+	*t = (struct ticket){.st = st, .unique = unique};
+	return t;
+}
+
+static void free_ticket(struct ticket *t)
+{
+	if (t)
+		fp_stream_unref(t->st);
+	free(t);
+}
+
+void fp_stream_lock_done(void *ticket, int result)
+{
+	uint8_t frame[FP_HEAD_SIZE + sizeof(struct fuse_out_header)];
+	struct ticket *t = ticket;
+
+	fp_stream_send(t->st, frame, frame_reply(frame, t->unique, result, 0, NULL, 0));
+	free_ticket(t);
+}
+
+/* Executes q and frames what there is to say at `at`, which has room for the largest reply. */
+static size_t execute(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *at,
+		      struct buf *items)
+{
+	struct fp_call c = {
+		.vol = st->vol,
+		.q = q,
+		.out = at + FP_HEAD_SIZE + sizeof(struct fuse_out_header),
+		.out_max = FP_MSG_MAX - sizeof(struct fuse_out_header),
+		.items = items,
+		.records = st->records,
+	};
+	struct ticket *ticket = NULL;
+
+	buf_reset(items);
+	if (r == 0) {
+		if (q->head.opcode == FUSE_SETLKW)
+			c.ticket = ticket = new_ticket(st, q->head.unique);
+		r = fp_ops_run(&c);
+		if (r == FP_LATER)
+			return 0;
+		free_ticket(ticket);
+	}
+	if (q->op && (q->op->flags & FP_OP_NO_REPLY))
+		return frame_items(at, items, c.n_items);
+	return frame_reply(at, q->head.unique, r, c.out_len, items, c.n_items);
+}
+
+void fp_stream_run_job(struct fp_job *job, void *scratch)
+{
+	struct job *j = (struct job *)job;
+	auto_buf struct buf items = BUF_INIT(FP_TRAILER_MAX);
+	struct fp_frame f;
+	struct fp_request q;
+	size_t used;
+
+	/* It was looked at before: a frame it is. */
+	if (fp_frame_get(j->frame, j->len, &f, &used, NULL) == 1) {
+		int r = fp_decode(&f, &q);
+		size_t len = execute(j->st, &q, r, scratch, &items);
+
+		if (len)
+			fp_stream_send(j->st, scratch, len);
+	}
+	fp_stream_unref(j->st);
+	free(j);
+}
+
+static void submit(struct fp_stream *st, const uint8_t *frame, size_t len)
+{
+	struct job *j = xmalloc(sizeof(*j) + len);
+
+	*j = (struct job){.job = {.bytes = sizeof(*j) + len}, .st = st, .len = len};
+	memcpy(j->frame, frame, len);
+	fp_stream_ref(st);
+	fp_pool_add(st->pool, &j->job);
+}
+
+static bool is_big(const struct fp_request *q)
+{
+	switch (q->head.opcode) {
+	case FUSE_READ:
+		return ((const struct fuse_read_in *)q->arg)->size > INLINE_IO_MAX;
+	case FUSE_WRITE:
+		return ((const struct fuse_write_in *)q->arg)->size > INLINE_IO_MAX;
+	default:
+		return false;
+	}
+}
+
+static bool blocks(struct fp_stream *st, const struct fp_request *q, uint64_t now)
+{
+	if ((q->op->flags & FP_OP_BLOCKS) || is_big(q))
+		return true;
+	/* What ends waiting must not wait itself. */
+	return atomic_load(&st->slow_until_ms) > now && !(q->op->flags & FP_OP_NO_NODE) &&
+	       q->head.opcode != FUSE_FORGET;
+}
+
+/* --- the receiving thread --- */
+
+static struct fp_rx *new_rx(struct fp_stream *st)
+{
+	struct fp_rx *rx = xcalloc(1, sizeof(*rx));
+
+	rx->st = st;
+	rx->in = aligned_alloc(64, IN_SIZE & ~63u);
+	rx->out = aligned_alloc(64, OUT_SIZE & ~(size_t)63);
+	if (!rx->in || !rx->out)
+		abort();
+	rx->items = (struct buf)BUF_INIT(FP_TRAILER_MAX);
+	return rx;
+}
+
+static void free_rx(struct fp_rx *rx)
+{
+	free(rx->in);
+	free(rx->out);
+	buf_free(&rx->items);
+	free(rx);
+}
+
+static void flush(struct fp_rx *rx)
+{
+	if (rx->out_len)
+		fp_stream_send(rx->st, rx->out, rx->out_len);
+	rx->out_len = 0;
+}
+
+/* 0, or TAKEN when the watchdog gave the stream to another thread meanwhile: it has copies of what
+ * was received and of what was ready to leave, and this reply is all that is left to do here. */
+static int run_inline(struct fp_rx *rx, const struct fp_request *q, int r, uint64_t now)
+{
+	struct fp_stream *st = rx->st;
+	uint8_t *at = rx->out + rx->out_len;
+
+	atomic_store(&rx->busy_ms, now);
+	size_t len = execute(st, q, r, at, &rx->items);
+	if (atomic_exchange(&rx->busy_ms, 0) == CLAIMED) {
+		/* The watchdog is done with rx once it lets go of this. */
+		(void)pthread_mutex_lock(&st->rx_lock);
+		(void)pthread_mutex_unlock(&st->rx_lock);
+		if (len)
+			fp_stream_send(st, at, len);
+		return TAKEN;
+	}
+	rx->out_len += len;
+	if (rx->out_len >= FLUSH_AT)
+		flush(rx);
+	return 0;
+}
+
+/* rx->pos is behind the frame already. */
+static int handle(struct fp_rx *rx, const struct fp_frame *f, const uint8_t *start, size_t len)
+{
+	const uint64_t now = now_ms();
+	struct fp_request q;
+
+	if (!f->msg)
+		return 0;
+	int r = fp_decode(f, &q);
+	if (r == 0 && blocks(rx->st, &q, now)) {
+		/* The queue may be full: what is done already must not wait for it. */
+		flush(rx);
+		submit(rx->st, start, len);
+		return 0;
+	}
+	return run_inline(rx, &q, r, now);
+}
+
+static int handle_all(struct fp_rx *rx, struct err *err)
+{
+	for (;;) {
+		const uint8_t *start = rx->in + rx->pos;
+		struct fp_frame f;
+		size_t used;
+		int r = fp_frame_get(start, rx->end - rx->pos, &f, &used, err);
+
+		if (r <= 0)
+			return r;
+		rx->pos += used;
+		r = handle(rx, &f, start, used);
+		if (r != 0)
+			return r;
+	}
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* The next request often follows at once, and asking for it costs less than being woken. */
+static ssize_t receive(struct fp_stream *st, void *at, size_t size)
+{
+	const uint64_t until = st->spin_us ? now_us() + st->spin_us : 0;
+	ssize_t n;
+
+	while (st->spin_us) {
+		n = recv(st->fd, at, size, MSG_DONTWAIT);
+		if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+			return n;
+		if (now_us() >= until)
+			break;
+	}
+	do
+		n = recv(st->fd, at, size, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* Frames are multiples of 8 from an aligned start, so what is moved to the front stays aligned. */
+static void make_room(struct fp_rx *rx)
+{
+	if (rx->pos == rx->end) {
+		rx->pos = rx->end = 0;
+	} else if (IN_SIZE - rx->pos < FP_FRAME_MAX) {
+		memmove(rx->in, rx->in + rx->pos, rx->end - rx->pos);
+		rx->end -= rx->pos;
+		rx->pos = 0;
+	}
+}
+
+static int serve(struct fp_rx *rx, struct err *err)
+{
+	for (;;) {
+		int r = handle_all(rx, err);
+
+		if (r == TAKEN)
+			return TAKEN;
+		flush(rx);
+		if (r < 0)
+			return r;
+		make_room(rx);
+		ssize_t n = receive(rx->st, rx->in + rx->end, (IN_SIZE & ~63u) - rx->end);
+		if (n == 0)
+			return 0;
+		if (n < 0)
+			return err_sys(err, "cannot receive from the guest");
+		rx->end += (size_t)n;
+	}
+}
+
+static void end_stream(struct fp_stream *st)
+{
+	(void)pthread_mutex_lock(&st->lock);
+	break_stream(st);
+	(void)pthread_mutex_unlock(&st->lock);
+}
+
+static int serve_and_free(struct fp_rx *rx, struct err *err)
+{
+	struct fp_stream *st = rx->st;
+	int r = serve(rx, err);
+
+	if (r != TAKEN) {
+		end_stream(st);
+		(void)pthread_mutex_lock(&st->rx_lock);
+		st->rx = NULL;
+		(void)pthread_mutex_unlock(&st->rx_lock);
+	}
+	free_rx(rx);
+	return r == TAKEN ? 0 : r;
+}
+
+int fp_stream_serve(struct fp_stream *st, struct err *err)
+{
+	struct fp_rx *rx = new_rx(st);
+
+	(void)pthread_mutex_lock(&st->rx_lock);
+	st->rx = rx;
+	(void)pthread_mutex_unlock(&st->rx_lock);
+	return serve_and_free(rx, err);
+}
+
+/* --- the watchdog --- */
+
+static void *go_on(void *data)
+{
+	struct fp_rx *rx = data;
+	struct fp_stream *st = rx->st;
+
+	(void)fp_creds_init(st->vol->proc_fd, NULL);
+	(void)serve_and_free(rx, NULL);
+	fp_stream_unref(st);
+	return NULL;
+}
+
+static struct fp_rx *copy_rx(const struct fp_rx *rx)
+{
+	struct fp_rx *mine = new_rx(rx->st);
+
+	mine->end = rx->end - rx->pos;
+	memcpy(mine->in, rx->in + rx->pos, mine->end);
+	mine->out_len = rx->out_len;
+	memcpy(mine->out, rx->out, mine->out_len);
+	return mine;
+}
+
+/* The thread that runs the operation touches nothing of this until it ends. */
+static struct fp_rx *claim(struct fp_stream *st, uint64_t now)
+{
+	struct fp_rx *mine = NULL;
+
+	(void)pthread_mutex_lock(&st->rx_lock);
+	uint64_t since = st->rx ? atomic_load(&st->rx->busy_ms) : 0;
+	if (since && now >= since + SLOW_MS &&
+	    atomic_compare_exchange_strong(&st->rx->busy_ms, &since, CLAIMED)) {
+		mine = copy_rx(st->rx);
+		st->rx = mine;
+	}
+	(void)pthread_mutex_unlock(&st->rx_lock);
+	return mine;
+}
+
+void fp_stream_watch(struct fp_stream *st, uint64_t now)
+{
+	struct fp_rx *mine = claim(st, now);
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	if (!mine)
+		return;
+	atomic_store(&st->slow_until_ms, now + SLOW_FOR_MS);
+	fp_stream_ref(st);
+	(void)pthread_attr_init(&attr);
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, go_on, mine) != 0) {
+		(void)pthread_mutex_lock(&st->rx_lock);
+		st->rx = NULL;
+		(void)pthread_mutex_unlock(&st->rx_lock);
+		end_stream(st);
+		free_rx(mine);
+		fp_stream_unref(st);
+	}
+	(void)pthread_attr_destroy(&attr);
+}

@@ -1,0 +1,257 @@
+#include "fp_inode.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "fp_abi.h"
+#include "run.h"
+#include "xalloc.h"
+
+struct world {
+	char *dir;
+	int fd;
+	struct fp_inodes *t;
+};
+
+static void end(struct world *w)
+{
+	fp_inodes_free(w->t);
+	cleanup_close_p(&w->fd);
+	tmpdir_remove(&w->dir);
+}
+#define auto_world __attribute__((cleanup(end)))
+
+static void begin(struct world *w, size_t hot_max)
+{
+	w->dir = tmpdir_new("inode");
+	w->fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_geq(w->fd, 0);
+	cr_assert_eq(fp_inodes_new(w->fd, hot_max, &w->t, NULL), 0);
+}
+
+static void make(const struct world *w, const char *name)
+{
+	int fd = openat(w->fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	cr_assert_geq(fd, 0);
+	(void)close(fd);
+}
+
+static uint64_t add(const struct world *w, const char *name, bool *ret_new)
+{
+	int fd = openat(w->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct fp_inode *in = NULL;
+	struct stat st;
+	bool is_new;
+
+	cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+	cr_assert_eq(fp_inode_add(w->t, fd, &st, &in, &is_new), 0);
+	if (ret_new)
+		*ret_new = is_new;
+	uint64_t id = in->id;
+	fp_inode_put(w->t, in);
+	return id;
+}
+
+/* Descriptor of a node, or why there is none. */
+static int fd_of(const struct world *w, uint64_t id)
+{
+	struct fp_inode *in = fp_inode_get(w->t, id);
+
+	if (!in)
+		return -ESRCH;
+	int fd = fp_inode_fd(w->t, in);
+	fp_inode_put(w->t, in);
+	return fd;
+}
+
+static void need_handles(void)
+{
+	if (geteuid() != 0)
+		cr_skip_test("needs root: opens files by handle");
+}
+
+Test(fp_inode, two_names_of_one_inode_are_one_node)
+{
+	auto_world struct world w = {0};
+	bool is_new;
+
+	begin(&w, 100);
+	make(&w, "a");
+	cr_assert_eq(linkat(w.fd, "a", w.fd, "b", 0), 0);
+	make(&w, "c");
+	uint64_t a = add(&w, "a", &is_new);
+	cr_expect(is_new);
+	cr_expect_eq(add(&w, "b", &is_new), a);
+	cr_expect_not(is_new);
+	cr_expect_neq(add(&w, "c", NULL), a);
+	cr_expect_eq(fp_inodes_count(w.t).known, 3);
+}
+
+Test(fp_inode, forged_ids_are_nobody)
+{
+	auto_world struct world w = {0};
+
+	begin(&w, 100);
+	make(&w, "a");
+	uint64_t a = add(&w, "a", NULL);
+	const uint64_t forged[] = {0,     2,          UINT64_MAX,     a + (1ull << 32),
+				   a + 1, a & 0xffff, a ^ 1ull << 31, FUSE_ROOT_ID + (1ull << 32)};
+	for (size_t i = 0; i < ARRAY_SIZE(forged); i++)
+		cr_expect_eq(fd_of(&w, forged[i]), -ESRCH, "%zu", i);
+	cr_expect_geq(fd_of(&w, FUSE_ROOT_ID), 0);
+}
+
+Test(fp_inode, a_forgotten_node_is_gone_and_its_id_is_not_used_again)
+{
+	auto_world struct world w = {0};
+
+	begin(&w, 100);
+	make(&w, "a");
+	uint64_t a = add(&w, "a", NULL);
+	cr_expect_eq(add(&w, "a", NULL), a);
+	cr_expect_not(fp_inode_forget(w.t, a, 1));
+	cr_expect_geq(fd_of(&w, a), 0);
+	cr_expect(fp_inode_forget(w.t, a, 1));
+	cr_expect_eq(fd_of(&w, a), -ESRCH);
+	cr_expect_not(fp_inode_forget(w.t, a, 1), "twice");
+	cr_expect_neq(add(&w, "a", NULL), a);
+}
+
+Test(fp_inode, forgetting_too_much_or_the_root_does_no_harm)
+{
+	auto_world struct world w = {0};
+
+	begin(&w, 100);
+	make(&w, "a");
+	uint64_t a = add(&w, "a", NULL);
+	cr_expect(fp_inode_forget(w.t, a, UINT64_MAX));
+	(void)fp_inode_forget(w.t, FUSE_ROOT_ID, UINT64_MAX);
+	cr_expect_geq(fd_of(&w, FUSE_ROOT_ID), 0);
+	cr_expect_eq(fp_inodes_count(w.t).known, 1);
+}
+
+Test(fp_inode, a_node_in_use_outlives_its_forget)
+{
+	auto_world struct world w = {0};
+
+	begin(&w, 100);
+	make(&w, "a");
+	struct fp_inode *in = fp_inode_get(w.t, add(&w, "a", NULL));
+	cr_expect(fp_inode_forget(w.t, in->id, 1));
+	cr_expect_geq(fp_inode_fd(w.t, in), 0);
+	cr_expect_eq(fp_inodes_count(w.t).known, 2);
+	fp_inode_put(w.t, in);
+	cr_expect_eq(fp_inodes_count(w.t).known, 1);
+}
+
+Test(fp_inode, descriptors_stay_within_the_limit_and_cold_nodes_come_back)
+{
+	auto_world struct world w = {0};
+	uint64_t ids[64];
+	char name[16];
+
+	need_handles();
+	begin(&w, 8);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		(void)snprintf(name, sizeof(name), "f%zu", i);
+		make(&w, name);
+		ids[i] = add(&w, name, NULL);
+		cr_expect_leq(fp_inodes_count(w.t).hot, 9);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		struct stat st, want;
+		int fd = fd_of(&w, ids[i]);
+
+		(void)snprintf(name, sizeof(name), "f%zu", i);
+		cr_assert_geq(fd, 0);
+		cr_expect(fstat(fd, &st) == 0 && fstatat(w.fd, name, &want, 0) == 0);
+		cr_expect_eq(st.st_ino, want.st_ino);
+		cr_expect_leq(fp_inodes_count(w.t).hot, 9);
+	}
+}
+
+Test(fp_inode, a_cold_node_whose_file_is_gone_is_stale)
+{
+	auto_world struct world w = {0};
+
+	need_handles();
+	begin(&w, 1);
+	make(&w, "a");
+	make(&w, "b");
+	uint64_t a = add(&w, "a", NULL);
+	(void)add(&w, "b", NULL);
+	cr_assert_eq(unlinkat(w.fd, "a", 0), 0);
+	sync(); /* the last reference of the kernel's own */
+	cr_expect_eq(fd_of(&w, a), -ESTALE);
+}
+
+/* An inode number that is used again while nothing held the first file. */
+Test(fp_inode, the_handle_tells_an_old_file_from_a_new_one_with_its_number)
+{
+	auto_world struct world w = {0};
+	struct fp_handle old;
+	struct stat st;
+
+	need_handles();
+	begin(&w, 100);
+	make(&w, "a");
+	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &old) == 0);
+	(void)close(fd);
+	old.data[old.bytes - 1] ^= 1; /* another generation */
+	const uint64_t id = 7ull << 32 | 5;
+	cr_assert_eq(fp_inode_restore(w.t, id, &st, &old), 0);
+	bool is_new = false;
+	cr_expect_neq(add(&w, "a", &is_new), id);
+	cr_expect(is_new);
+	cr_expect_eq(fd_of(&w, id), -ESTALE);
+}
+
+Test(fp_inode, a_node_of_an_earlier_process_comes_back_under_its_id)
+{
+	auto_world struct world w = {0};
+	struct fp_handle h;
+	struct stat st;
+	const uint64_t id = 7ull << 32 | 5;
+
+	need_handles();
+	begin(&w, 100);
+	make(&w, "a");
+	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &h) == 0);
+	(void)close(fd);
+	cr_assert_eq(fp_inode_restore(w.t, id, &st, &h), 0);
+	cr_expect_eq(fp_inode_restore(w.t, id, &st, &h), -EEXIST);
+	cr_expect_eq(fp_inode_restore(w.t, FUSE_ROOT_ID, &st, &h), -EINVAL);
+	cr_expect_eq(fp_inode_restore(w.t, FP_INODES_MAX + 1, &st, &h), -EINVAL);
+	fp_inodes_settle(w.t);
+	cr_expect_eq(add(&w, "a", NULL), id, "found, not made again");
+	cr_expect_geq(fd_of(&w, id), 0);
+	/* What it owed before is not known: one lookup more than this process counted ends it. */
+	cr_expect_not(fp_inode_forget(w.t, id, 1));
+	cr_expect(fp_inode_forget(w.t, id, 3));
+	cr_expect_eq(fd_of(&w, id), -ESRCH);
+}
+
+Test(fp_inode, ids_between_restored_ones_are_used)
+{
+	auto_world struct world w = {0};
+	struct fp_handle h;
+	struct stat st;
+
+	begin(&w, 100);
+	make(&w, "a");
+	make(&w, "b");
+	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &h) == 0);
+	(void)close(fd);
+	cr_assert_eq(fp_inode_restore(w.t, 9ull << 32 | 1000, &st, &h), 0);
+	fp_inodes_settle(w.t);
+	cr_expect_lt((uint32_t)add(&w, "b", NULL), 1000);
+}

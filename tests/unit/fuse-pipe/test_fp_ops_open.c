@@ -1,0 +1,240 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "rig.h"
+
+static int release(struct rig *r, uint64_t node, uint64_t fh)
+{
+	struct fuse_release_in in = {.fh = fh};
+
+	return RIG_CALL(r, FUSE_RELEASE, node, &in, NULL);
+}
+
+static int read_some(struct rig *r, uint64_t node, uint64_t fh)
+{
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+
+	return RIG_CALL(r, FUSE_READ, node, &in, NULL);
+}
+
+Test(fp_ops_open, a_handle_is_good_from_open_to_release_for_its_node_alone)
+{
+	auto_rig struct rig r = {0};
+
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "text");
+	rig_write_file(&r, "g", "other");
+	uint64_t f = rig_lookup(&r, 1, "f"), g = rig_lookup(&r, 1, "g");
+	uint64_t fh = rig_open(&r, f, O_RDONLY);
+	cr_expect_eq(read_some(&r, f, fh), 0);
+	cr_expect(r.out_len == 4 && memcmp(r.out, "text", 4) == 0);
+	cr_expect_eq(read_some(&r, g, fh), -EBADF, "another node's");
+	for (uint64_t forged = 0; forged < 64; forged++)
+		cr_expect_eq(read_some(&r, f, forged), -EBADF, "a descriptor is no handle");
+	cr_expect_eq(read_some(&r, f, fh + (1ull << 32)), -EBADF);
+	cr_expect_eq(release(&r, g, fh), -EBADF);
+	cr_expect_eq(release(&r, f, fh), 0);
+	cr_expect_eq(release(&r, f, fh), -EBADF);
+	cr_expect_eq(read_some(&r, f, fh), -EBADF);
+}
+
+Test(fp_ops_open, flags_of_an_open_are_kept_or_dropped)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_open_in both = {.flags = O_ACCMODE};
+
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "text");
+	uint64_t f = rig_lookup(&r, 1, "f");
+	cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, f, &both, NULL), -EINVAL);
+	/* Offsets are the guest's: appending here would append again what comes twice. */
+	uint64_t fh = rig_open(&r, f, O_WRONLY | O_APPEND | O_DIRECT);
+	struct {
+		struct fuse_write_in in;
+		char data[4];
+	} w = {{.fh = fh, .size = 4}, "over"};
+	cr_expect_eq(rig_call(&r, FUSE_WRITE, f, &w, sizeof(w), NULL, NULL), 0);
+	cr_expect_eq(read_some(&r, f, fh), -EBADF, "write only");
+	struct stat st;
+	cr_assert_eq(stat(rig_path(&r, "f"), &st), 0);
+	cr_expect_eq(st.st_size, 4);
+	(void)rig_open(&r, f, O_WRONLY | O_TRUNC);
+	cr_assert_eq(stat(rig_path(&r, "f"), &st), 0);
+	cr_expect_eq(st.st_size, 0);
+}
+
+Test(fp_ops_open, nothing_but_files_and_directories_is_opened)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_open_in in = {.flags = O_RDONLY};
+	struct fuse_create_in create = {.flags = O_WRONLY | O_CREAT, .mode = S_IFREG | 0600};
+
+	rig_start(&r, NULL);
+	/* Opening a pipe would wait for its other end. */
+	cr_assert_eq(mkfifo(rig_path(&r, "p"), 0666), 0);
+	uint64_t p = rig_lookup(&r, 1, "p");
+	cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, p, &in, NULL), -EINVAL);
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &create, "p"), -EINVAL);
+	cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, 1, &in, NULL), -EISDIR);
+	cr_expect_eq(RIG_CALL(&r, FUSE_OPENDIR, p, &in, NULL), -ENOTDIR);
+	(void)rig_mkdir(&r, 1, "d");
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &create, "d"), -EISDIR);
+}
+
+Test(fp_ops_open, create_makes_or_opens_and_exclusively_only_makes)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_create_in excl = {.flags = O_RDWR | O_CREAT | O_EXCL, .mode = S_IFREG | 0600};
+	struct fuse_create_in trunc = {.flags = O_RDWR | O_CREAT | O_TRUNC, .mode = S_IFREG | 0600};
+	uint64_t fh;
+	struct stat st;
+
+	rig_start(&r, NULL);
+	uint64_t f = rig_create(&r, 1, "f", 0640, &fh);
+	cr_expect_eq(rig_lookup(&r, 1, "f"), f);
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &excl, "f"), -EEXIST);
+	rig_write_file(&r, "f", "text");
+	cr_expect_eq(rig_create(&r, 1, "f", 0600, NULL), f);
+	cr_assert_eq(stat(rig_path(&r, "f"), &st), 0);
+	cr_expect(st.st_size == 4 && (st.st_mode & 0777) == 0640);
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &trunc, "f"), 0);
+	cr_assert_eq(stat(rig_path(&r, "f"), &st), 0);
+	cr_expect_eq(st.st_size, 0);
+	r.unique += 100;
+	cr_assert_eq(RIG_CALL(&r, FUSE_CREATE, 1, &excl, "once"), 0);
+	r.unique -= 2;
+	r.flags = FP_F_RESENT;
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &excl, "once"), 0, "its own work");
+}
+
+Test(fp_ops_open, a_file_without_a_name_gets_one)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_create_in in = {.flags = O_RDWR, .mode = S_IFREG | 0600};
+	struct fuse_entry_out e;
+	struct fuse_link_in link;
+	struct stat st;
+
+	rig_start(&r, NULL);
+	int got = RIG_CALL(&r, FUSE_TMPFILE, 1, &in, "/");
+	if (got == -EOPNOTSUPP)
+		cr_skip_test("needs O_TMPFILE in /tmp");
+	cr_assert_eq(got, 0);
+	memcpy(&e, r.out, sizeof(e));
+	cr_expect_eq(e.attr.nlink, 0);
+	link.oldnodeid = e.nodeid;
+	cr_expect_eq(RIG_CALL(&r, FUSE_LINK, 1, &link, "named"), 0);
+	cr_assert_eq(stat(rig_path(&r, "named"), &st), 0);
+	cr_expect_eq(st.st_ino, e.attr.ino);
+}
+
+Test(fp_ops_open, an_open_file_outlives_its_name)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_getattr_in attr = {.getattr_flags = FUSE_GETATTR_FH};
+	uint64_t fh;
+
+	rig_start(&r, NULL);
+	uint64_t f = rig_create(&r, 1, "f", 0600, &fh);
+	cr_assert_eq(rig_call(&r, FUSE_UNLINK, 1, NULL, 0, "f", NULL), 0);
+	cr_expect_eq(read_some(&r, f, fh), 0);
+	attr.fh = fh;
+	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, f, &attr, NULL), 0);
+	attr.getattr_flags = 0;
+	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, f, &attr, NULL), 0);
+}
+
+Test(fp_ops_open, open_files_are_limited)
+{
+	auto_rig struct rig r = {0};
+	const struct fp_options few = {.trust = FP_FULL, .cache = FP_STRICT, .fds_max = 700};
+	struct fuse_open_in in = {.flags = O_RDONLY};
+	int got = 0, n = 0;
+
+	rig_start(&r, &few);
+	rig_write_file(&r, "f", "");
+	uint64_t f = rig_lookup(&r, 1, "f");
+	for (; n < 1000 && got == 0; n++)
+		got = RIG_CALL(&r, FUSE_OPEN, f, &in, NULL);
+	cr_expect_eq(got, -ENFILE);
+	cr_expect_lt(n, 200);
+	cr_expect_eq(rig_lookup(&r, 1, "f"), f);
+}
+
+Test(fp_ops_open, private_volumes_keep_data_and_do_not_flush)
+{
+	auto_rig struct rig r = {0};
+	const struct fp_options priv = {.trust = FP_FULL, .cache = FP_PRIVATE, .timeout_ms = 1000};
+	struct fuse_open_in in = {.flags = O_RDONLY};
+	struct fuse_open_out out;
+
+	rig_start(&r, &priv);
+	rig_write_file(&r, "f", "");
+	cr_assert_eq(RIG_CALL(&r, FUSE_OPEN, rig_lookup(&r, 1, "f"), &in, NULL), 0);
+	memcpy(&out, r.out, sizeof(out));
+	cr_expect_eq(out.open_flags, FOPEN_KEEP_CACHE | FOPEN_NOFLUSH);
+}
+
+Test(fp_ops_open, directories_are_listed_from_any_place_that_was_given)
+{
+	auto_rig struct rig r = {0};
+	char name[32];
+	size_t n = 0;
+
+	rig_start(&r, NULL);
+	for (int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "file-%03d", i);
+		rig_write_file(&r, name, "");
+	}
+	uint64_t fh = rig_open(&r, 1, O_RDONLY | O_DIRECTORY);
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+	bool seen[300] = {0};
+	do {
+		cr_assert_eq(RIG_CALL(&r, FUSE_READDIRPLUS, 1, &in, NULL), 0);
+		for (size_t at = 0; at < r.out_len;) {
+			struct fuse_direntplus d;
+
+			memcpy(&d, r.out + at, sizeof(d));
+			const char *text = (const char *)r.out + at + FUSE_NAME_OFFSET_DIRENTPLUS;
+			bool dots = text[0] == '.';
+			cr_expect_eq(d.entry_out.nodeid == 0, dots);
+			if (!dots) {
+				int i = (text[5] - '0') * 100 + (text[6] - '0') * 10 + text[7] -
+					'0';
+
+				cr_expect_not(seen[i]);
+				seen[i] = true;
+			}
+			in.offset = d.dirent.off;
+			at += FUSE_DIRENTPLUS_SIZE(&d);
+			n++;
+		}
+	} while (r.out_len);
+	cr_expect_eq(n, 302);
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0);
+	cr_expect_eq(r.out_len, 0, "at the end");
+}
+
+Test(fp_ops_open, hostile_readdirs_are_refused)
+{
+	auto_rig struct rig r = {0};
+	uint64_t file;
+
+	rig_start(&r, NULL);
+	uint64_t f = rig_create(&r, 1, "f", 0600, &file);
+	uint64_t fh = rig_open(&r, 1, O_RDONLY | O_DIRECTORY);
+	struct fuse_read_in in = {.fh = fh, .size = UINT32_MAX};
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0, "cut to what a reply holds");
+	in.offset = UINT64_MAX;
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), -EINVAL);
+	in = (struct fuse_read_in){.fh = file, .size = 4096};
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, f, &in, NULL), -ENOTDIR);
+	in = (struct fuse_read_in){.fh = fh, .size = 8};
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0);
+	cr_expect_eq(r.out_len, 0);
+}
