@@ -1,6 +1,7 @@
 #include "fp_state.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,8 @@ struct fp_state {
 	struct image *image;
 	int fd;
 	_Atomic uint32_t next;
+	pthread_mutex_t lock; /* mac's */
+	struct digest_mac *mac;
 };
 
 static int begin_image(struct image *image, struct err *err)
@@ -86,6 +89,8 @@ int fp_state_open(int fd, struct fp_state **ret, struct err *err)
 	struct fp_state *s = xcalloc(1, sizeof(*s));
 	s->image = image;
 	s->fd = TAKE_FD(own);
+	(void)pthread_mutex_init(&s->lock, NULL);
+	s->mac = digest_mac_new(image->key, KEY);
 	*ret = s;
 	return 0;
 }
@@ -94,6 +99,8 @@ void fp_state_free(struct fp_state *s)
 {
 	if (!s)
 		return;
+	digest_mac_free_p(&s->mac);
+	(void)pthread_mutex_destroy(&s->lock);
 	(void)munmap(s->image, sizeof(*s->image));
 	cleanup_close_p(&s->fd);
 	free(s);
@@ -160,29 +167,30 @@ void fp_seal_file_key(uint64_t id, uint8_t key[FP_KEY_SIZE])
 	put_key(KIND_FILE, id, key);
 }
 
-static void mac_of(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value,
-		   size_t len, uint8_t ret[DIGEST_HMAC_SIZE])
+static void mac_of(struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value,
+		   size_t len, uint8_t ret[DIGEST_MAC_SIZE])
 {
 	uint8_t text[FP_KEY_SIZE + FP_RECORD_MAX];
 
 	memcpy(text, key, FP_KEY_SIZE);
 	memcpy(text + FP_KEY_SIZE, value, len);
-	digest_hmac(s->image->key, KEY, text, FP_KEY_SIZE + len, ret);
+	(void)pthread_mutex_lock(&s->lock);
+	digest_mac_of(s->mac, text, FP_KEY_SIZE + len, ret);
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
-static size_t seal(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE],
-		   uint8_t value[FP_RECORD_MAX], size_t len)
+static size_t seal(struct fp_state *s, const uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX],
+		   size_t len)
 {
-	uint8_t mac[DIGEST_HMAC_SIZE];
+	uint8_t mac[DIGEST_MAC_SIZE];
 
 	mac_of(s, key, value, len, mac);
 	memcpy(value + len, mac, MAC);
 	return len + MAC;
 }
 
-size_t fp_seal_node(const struct fp_state *s, const struct fp_inode *in,
-		    const struct fp_handle *handle, uint8_t key[FP_KEY_SIZE],
-		    uint8_t value[FP_RECORD_MAX])
+size_t fp_seal_node(struct fp_state *s, const struct fp_inode *in, const struct fp_handle *handle,
+		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX])
 {
 	put_key(KIND_NODE, in->id, key);
 	store_le64(value, in->dev);
@@ -194,7 +202,7 @@ size_t fp_seal_node(const struct fp_state *s, const struct fp_inode *in,
 	return seal(s, key, value, NODE_FIXED + handle->bytes);
 }
 
-size_t fp_seal_file(const struct fp_state *s, uint64_t id, uint64_t node, int flags,
+size_t fp_seal_file(struct fp_state *s, uint64_t id, uint64_t node, int flags,
 		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX])
 {
 	put_key(KIND_FILE, id, key);
@@ -218,10 +226,10 @@ static int read_node(const uint8_t *value, size_t len, struct fp_record *r)
 	return 0;
 }
 
-int fp_unseal(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value,
-	      size_t len, struct fp_record *ret)
+int fp_unseal(struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value, size_t len,
+	      struct fp_record *ret)
 {
-	uint8_t mac[DIGEST_HMAC_SIZE];
+	uint8_t mac[DIGEST_MAC_SIZE];
 	struct fp_record r = {.id = load_le64(key + 8)};
 
 	if (len < MAC || len > FP_RECORD_MAX)

@@ -35,10 +35,9 @@ void fp_log_end(struct fp_state *s, uint32_t ticket, int result);
 enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_result);
 
 /* Sealed records: {key, value} for the guest to keep. Return the length of the value. */
-size_t fp_seal_node(const struct fp_state *s, const struct fp_inode *in,
-		    const struct fp_handle *handle, uint8_t key[FP_KEY_SIZE],
-		    uint8_t value[FP_RECORD_MAX]);
-size_t fp_seal_file(const struct fp_state *s, uint64_t id, uint64_t node, int flags,
+size_t fp_seal_node(struct fp_state *s, const struct fp_inode *in, const struct fp_handle *handle,
+		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX]);
+size_t fp_seal_file(struct fp_state *s, uint64_t id, uint64_t node, int flags,
 		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX]);
 void fp_seal_node_key(uint64_t id, uint8_t key[FP_KEY_SIZE]);
 void fp_seal_file_key(uint64_t id, uint8_t key[FP_KEY_SIZE]);
@@ -52,7 +51,7 @@ struct fp_record {
 	int flags;
 };
 /* -EBADMSG for whatever this state did not seal, under the key it was sealed for. */
-int fp_unseal(const struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value,
-	      size_t len, struct fp_record *ret);
+int fp_unseal(struct fp_state *s, const uint8_t key[FP_KEY_SIZE], const uint8_t *value, size_t len,
+	      struct fp_record *ret);
 
 #endif

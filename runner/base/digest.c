@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +18,10 @@
 
 struct digest {
 	EVP_MD_CTX *ctx;
+};
+
+struct digest_mac {
+	EVP_MAC_CTX *ctx;
 };
 
 /* libcrypto fails here only without memory or without SHA-256: there is no way on. */
@@ -100,12 +104,38 @@ void digest_of(const void *data, size_t len, char ret[DIGEST_HEX_SIZE])
 	digest_hex(d, ret);
 }
 
-void digest_hmac(const void *key, size_t key_len, const void *data, size_t len,
-		 uint8_t ret[DIGEST_HMAC_SIZE])
+void digest_mac_free_p(struct digest_mac **m)
 {
-	unsigned int size = 0;
+	if (*m)
+		EVP_MAC_CTX_free((*m)->ctx);
+	free(*m);
+	*m = NULL;
+}
 
-	must(HMAC(EVP_sha256(), key, (int)key_len, data, len, ret, &size) != NULL);
+/* Looking the algorithm up costs more than using it: once, not for each message. */
+struct digest_mac *digest_mac_new(const void *key, size_t len)
+{
+	struct digest_mac *m = xcalloc(1, sizeof(*m));
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	char name[] = "SHA256";
+	const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("digest", name, 0),
+				     OSSL_PARAM_construct_end()};
+
+	must(mac != NULL);
+	m->ctx = EVP_MAC_CTX_new(mac);
+	EVP_MAC_free(mac);
+	must(m->ctx != NULL);
+	must(EVP_MAC_init(m->ctx, key, len, params));
+	return m;
+}
+
+void digest_mac_of(struct digest_mac *m, const void *data, size_t len, uint8_t ret[DIGEST_MAC_SIZE])
+{
+	size_t size = 0;
+
+	must(EVP_MAC_init(m->ctx, NULL, 0, NULL));
+	must(EVP_MAC_update(m->ctx, data, len));
+	must(EVP_MAC_final(m->ctx, ret, &size, DIGEST_MAC_SIZE));
 }
 
 bool digest_equal(const void *a, const void *b, size_t len)

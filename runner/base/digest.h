@@ -23,11 +23,14 @@ void digest_add_u64(struct digest *d, const char *key, uint64_t value);
 /* Finishes and resets the state. */
 void digest_hex(struct digest *d, char ret[DIGEST_HEX_SIZE]);
 void digest_of(const void *data, size_t len, char ret[DIGEST_HEX_SIZE]);
-/* HMAC-SHA-256. Compare what a peer sent with digest_equal(), which takes the same time wherever
- * they differ. */
-#define DIGEST_HMAC_SIZE 32
-void digest_hmac(const void *key, size_t key_len, const void *data, size_t len,
-		 uint8_t ret[DIGEST_HMAC_SIZE]);
+/* HMAC-SHA-256 under one key, which is copied; one thread at a time. Compare what a peer sent with
+ * digest_equal(), which takes the same time wherever they differ. */
+#define DIGEST_MAC_SIZE 32
+struct digest_mac;
+void digest_mac_free_p(struct digest_mac **m);
+struct digest_mac *digest_mac_new(const void *key, size_t len);
+void digest_mac_of(struct digest_mac *m, const void *data, size_t len,
+		   uint8_t ret[DIGEST_MAC_SIZE]);
 bool digest_equal(const void *a, const void *b, size_t len);
 int digest_file(const char *path, char ret[DIGEST_HEX_SIZE], struct err *err);
 

@@ -101,11 +101,19 @@ Test(digest, hmac_is_that_of_the_rfc)
 					 11, 11, 11, 11, 11, 11, 11, 11, 11, 11};
 	static const uint8_t want1[] = {0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53};
 	static const uint8_t want2[] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e};
-	uint8_t mac[DIGEST_HMAC_SIZE];
+	struct digest_mac *m = digest_mac_new(key1, sizeof(key1));
+	uint8_t mac[DIGEST_MAC_SIZE];
 
-	digest_hmac(key1, sizeof(key1), "Hi There", 8, mac);
-	cr_expect_eq(memcmp(mac, want1, sizeof(want1)), 0);
-	digest_hmac("Jefe", 4, "what do ya want for nothing?", 28, mac);
+	for (int i = 0; i < 2; i++) {
+		memset(mac, 0, sizeof(mac));
+		digest_mac_of(m, "Hi There", 8, mac);
+		cr_expect_eq(memcmp(mac, want1, sizeof(want1)), 0);
+	}
+	digest_mac_free_p(&m);
+	m = digest_mac_new("Jefe", 4);
+	digest_mac_of(m, "what do ya want for nothing?", 28, mac);
 	cr_expect(digest_equal(mac, want2, sizeof(want2)));
 	cr_expect_not(digest_equal(mac, want1, sizeof(want1)));
+	digest_mac_free_p(&m);
+	cr_expect_null(m);
 }

@@ -1,0 +1,66 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "rig.h"
+
+Test(fp_ops_dir, directories_are_listed_from_any_place_that_was_given)
+{
+	auto_rig struct rig r = {0};
+	char name[32];
+	size_t n = 0;
+
+	rig_start(&r, NULL);
+	for (int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "file-%03d", i);
+		rig_write_file(&r, name, "");
+	}
+	uint64_t fh = rig_open(&r, 1, O_RDONLY | O_DIRECTORY);
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+	bool seen[300] = {0};
+	do {
+		cr_assert_eq(RIG_CALL(&r, FUSE_READDIRPLUS, 1, &in, NULL), 0);
+		for (size_t at = 0; at < r.out_len;) {
+			struct fuse_direntplus d;
+
+			memcpy(&d, r.out + at, sizeof(d));
+			const char *text = (const char *)r.out + at + FUSE_NAME_OFFSET_DIRENTPLUS;
+			bool dots = text[0] == '.';
+			cr_expect_eq(d.entry_out.nodeid == 0, dots);
+			if (!dots) {
+				int i = (text[5] - '0') * 100 + (text[6] - '0') * 10 + text[7] -
+					'0';
+
+				cr_expect_not(seen[i]);
+				seen[i] = true;
+			}
+			in.offset = d.dirent.off;
+			at += FUSE_DIRENTPLUS_SIZE(&d);
+			n++;
+		}
+	} while (r.out_len);
+	cr_expect_eq(n, 302);
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0);
+	cr_expect_eq(r.out_len, 0, "at the end");
+}
+
+Test(fp_ops_dir, hostile_readdirs_are_refused)
+{
+	auto_rig struct rig r = {0};
+	uint64_t file;
+
+	rig_start(&r, NULL);
+	uint64_t f = rig_create(&r, 1, "f", 0600, &file);
+	uint64_t fh = rig_open(&r, 1, O_RDONLY | O_DIRECTORY);
+	struct fuse_read_in in = {.fh = fh, .size = UINT32_MAX};
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0, "cut to what a reply holds");
+	in.offset = UINT64_MAX;
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), -EINVAL);
+	in = (struct fuse_read_in){.fh = file, .size = 4096};
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, f, &in, NULL), -ENOTDIR);
+	in = (struct fuse_read_in){.fh = fh, .size = 8};
+	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0);
+	cr_expect_eq(r.out_len, 0);
+}

@@ -1,0 +1,185 @@
+#include "fp_stream.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "fp_ops.h"
+#include "io.h"
+#include "rig.h"
+#include "run.h"
+
+/* A stream by itself: the test is its guest and its watchdog, and can hold what it waits for. */
+struct world {
+	char *dir;
+	int root, proc, fd;
+	struct fp_volume *v;
+	struct fp_pool *pool;
+	struct fp_stream *st;
+	pthread_t thread;
+	atomic_bool idle;
+	struct rig as_rig; /* for its way of sending and receiving */
+};
+
+static void begin_worker(void *data)
+{
+	const struct world *w = data;
+
+	(void)fp_creds_init(w->proc, NULL);
+}
+
+static void run_job(void *data, struct fp_job *job, void *scratch)
+{
+	(void)data;
+	fp_stream_run_job(job, scratch);
+}
+
+static const struct fp_pool_ops pool_ops = {begin_worker, run_job, FP_SCRATCH_SIZE};
+
+static void on_idle(struct fp_stream *st)
+{
+	struct world *w = st->server;
+
+	atomic_store(&w->idle, true);
+}
+
+static void *serve(void *data)
+{
+	struct world *w = data;
+
+	(void)fp_creds_init(w->proc, NULL);
+	(void)fp_stream_serve(w->st, NULL);
+	fp_stream_unref(w->st);
+	return NULL;
+}
+
+static void begin(struct world *w)
+{
+	const struct fp_options opt = {.trust = FP_FULL, .cache = FP_STRICT, .state_fd = -1};
+	int pair[2];
+
+	w->dir = tmpdir_new("stream");
+	w->root = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	w->proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_eq(fp_volume_open(w->root, w->proc, &opt, fp_stream_lock_done, &w->v, NULL), 0);
+	cr_assert_eq(fp_pool_new(2, &pool_ops, w, &w->pool, NULL), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	w->fd = pair[0];
+	w->st = fp_stream_new(pair[1]);
+	w->st->vol = w->v;
+	w->st->pool = w->pool;
+	w->st->server = w;
+	w->st->on_idle = on_idle;
+	w->as_rig = (struct rig){.fd = w->fd, .in = malloc(FP_FRAME_MAX)};
+	cr_assert_eq(pthread_create(&w->thread, NULL, serve, w), 0);
+	rig_init(&w->as_rig);
+}
+
+static void end(struct world *w)
+{
+	cleanup_close_p(&w->fd);
+	(void)pthread_join(w->thread, NULL);
+	while (!atomic_load(&w->idle))
+		(void)sched_yield();
+	fp_stream_free(w->st);
+	fp_pool_free(w->pool);
+	fp_volume_close(w->v);
+	cleanup_close_p(&w->root);
+	cleanup_close_p(&w->proc);
+	free(w->as_rig.in);
+	tmpdir_remove(&w->dir);
+}
+
+static bool replied(const struct world *w)
+{
+	struct pollfd p = {.fd = w->fd, .events = POLLIN};
+
+	return poll(&p, 1, 10) == 1;
+}
+
+Test(fp_stream, a_blocked_operation_loses_the_stream_and_still_answers)
+{
+	struct world w = {0};
+	struct rig *r = &w.as_rig;
+
+	begin(&w);
+	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
+	struct fp_file *dir = fp_file_get(w.v->files, fh, 1);
+	cr_assert_not_null(dir);
+	(void)pthread_mutex_lock(&dir->lock);
+	/* One write: the second request is received with the first. */
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+	uint64_t blocked = rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
+	struct fuse_getattr_in attr = {0};
+	uint64_t quick = rig_send(r, FUSE_GETATTR, 1, &attr, sizeof(attr), NULL, NULL);
+	while (!replied(&w))
+		fp_stream_watch(w.st, now_ms() + 1000);
+	rig_receive(r);
+	cr_expect_eq(r->got_unique, quick);
+	for (int i = 0; i < 5; i++)
+		cr_expect_eq(RIG_CALL(r, FUSE_GETATTR, 1, &attr, NULL), 0, "and goes on");
+	(void)pthread_mutex_unlock(&dir->lock);
+	rig_receive(r);
+	cr_expect(r->got_unique == blocked && r->error == 0 && r->out_len > 0);
+	fp_file_put(w.v->files, dir);
+	end(&w);
+}
+
+Test(fp_stream, a_stream_that_does_nothing_is_left_alone)
+{
+	struct world w = {0};
+	struct fuse_getattr_in attr = {0};
+
+	begin(&w);
+	for (int i = 0; i < 20; i++) {
+		fp_stream_watch(w.st, now_ms() + 1000000);
+		cr_expect_eq(RIG_CALL(&w.as_rig, FUSE_GETATTR, 1, &attr, NULL), 0);
+	}
+	end(&w);
+}
+
+Test(fp_stream, many_requests_in_one_write_are_answered_one_by_one)
+{
+	struct world w = {0};
+	struct rig *r = &w.as_rig;
+	struct fuse_getattr_in attr = {0};
+	enum { N = 500 };
+
+	begin(&w);
+	uint64_t first = r->unique + 2;
+	for (int i = 0; i < N; i++)
+		(void)rig_send(r, FUSE_GETATTR, 1, &attr, sizeof(attr), NULL, NULL);
+	for (uint64_t i = 0; i < N; i++) {
+		rig_receive(r);
+		cr_expect_eq(r->got_unique, first + 2 * i);
+	}
+	end(&w);
+}
+
+Test(fp_stream, what_many_threads_send_arrives_whole)
+{
+	struct world w = {0};
+	struct rig *r = &w.as_rig;
+	uint64_t fh;
+	enum { N = 200 };
+
+	begin(&w);
+	uint64_t f = rig_create(r, 1, "f", 0600, &fh);
+	struct fuse_fsync_in sync = {.fh = fh}; /* workers */
+	struct fuse_getattr_in attr = {0};      /* the receiving thread */
+	for (int i = 0; i < N; i++) {
+		(void)rig_send(r, FUSE_FSYNC, f, &sync, sizeof(sync), NULL, NULL);
+		(void)rig_send(r, FUSE_GETATTR, f, &attr, sizeof(attr), NULL, NULL);
+	}
+	for (int i = 0; i < 2 * N; i++) {
+		rig_receive(r);
+		cr_expect_eq(r->error, 0);
+		cr_expect(r->out_len == 0 || r->out_len == sizeof(struct fuse_attr_out));
+	}
+	end(&w);
+}
