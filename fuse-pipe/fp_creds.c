@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
@@ -86,6 +87,12 @@ int fp_creds_init(int cwd_fd, struct err *err)
 	return 0;
 }
 
+void fp_creds_must_init(int cwd_fd)
+{
+	if (fp_creds_init(cwd_fd, NULL) < 0)
+		abort();
+}
+
 bool fp_creds_able(void)
 {
 	return self.able;
@@ -156,12 +163,22 @@ int fp_creds_server(void)
 	return become(&self.own, NULL);
 }
 
-int fp_creds_kill_suid(void)
+static void lend_groups(const struct fp_caller *caller, struct rights *want)
+{
+	want->gid = caller->gid;
+	want->n_groups = caller->n_groups;
+	for (size_t i = 0; i < want->n_groups && i < GROUPS_KEPT; i++)
+		want->groups[i] = load_le32(caller->groups + 4 * i);
+}
+
+int fp_creds_kill_suid(const struct fp_caller *caller)
 {
 	struct rights want = self.own;
 
+	if (caller)
+		lend_groups(caller, &want);
 	want.caps &= ~CAP(FSETID);
-	return become(&want, NULL);
+	return become(&want, caller);
 }
 
 static uint64_t caps_of(uid_t uid, enum fp_trust trust)
@@ -173,13 +190,9 @@ static uint64_t caps_of(uid_t uid, enum fp_trust trust)
 
 int fp_creds_caller(const struct fp_caller *caller, enum fp_trust trust)
 {
-	struct rights want = {.uid = caller->uid,
-			      .gid = caller->gid,
-			      .caps = caps_of(caller->uid, trust),
-			      .n_groups = caller->n_groups};
+	struct rights want = {.uid = caller->uid, .caps = caps_of(caller->uid, trust)};
 
-	for (size_t i = 0; i < want.n_groups && i < GROUPS_KEPT; i++)
-		want.groups[i] = load_le32(caller->groups + 4 * i);
+	lend_groups(caller, &want);
 	return become(&want, caller);
 }
 

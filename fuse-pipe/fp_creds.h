@@ -27,14 +27,18 @@ struct fp_caller {
 /* Once in each thread before the others: a umask and a working directory of its own (cwd_fd, what
  * magic links are opened relative to). */
 int fp_creds_init(int cwd_fd, struct err *err);
+/* The same for threads that have nobody to tell: better no server than one with other rights. */
+void fp_creds_must_init(int cwd_fd);
 /* True when this process may switch users at all. */
 bool fp_creds_able(void);
 /* The server's own rights. */
 int fp_creds_server(void);
 /* The caller's, with what its trust leaves it. Returns -EPERM when the kernel refuses. */
 int fp_creds_caller(const struct fp_caller *caller, enum fp_trust trust);
-/* The server's own, but a write strips set-id bits as that of an ordinary user does. */
-int fp_creds_kill_suid(void);
+/* The server's own, but a write strips set-id bits as that of an ordinary user does. caller (NULL:
+ * nobody's member) lends its group and groups: a member's write leaves a set-group-id bit that
+ * means nothing, without execution for the group. */
+int fp_creds_kill_suid(const struct fp_caller *caller);
 void fp_creds_umask(mode_t mask);
 
 #endif

@@ -21,6 +21,7 @@ struct fp_lock {
 	uint64_t owner;
 	bool flock;
 	uint32_t pid;
+	uint64_t file;
 	int fd;
 };
 
@@ -150,7 +151,9 @@ static int set(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_wan
 	if (r == -EACCES)
 		r = -EAGAIN;
 	if (r == 0) {
-		k->pid = want->pid;
+		k->file = want->file;
+		if (want->type != F_UNLCK) /* which names nobody */
+			k->pid = want->pid;
 		/* An unlock, and a lock made weaker, let others in. */
 		if (want->type != F_WRLCK)
 			kick(l);
@@ -206,25 +209,56 @@ int fp_lock_get(struct fp_locks *l, struct fp_inode *in, struct fp_lock_want *wa
 	return r;
 }
 
+/* Under the lock; *at is what goes, which is put at the front of *gone. */
+static void take_out(struct fp_locks *l, struct fp_lock **at, struct fp_lock **gone)
+{
+	struct fp_lock *k = *at;
+
+	*at = k->next;
+	cleanup_close_p(&k->fd);
+	unlink_all(l, k);
+	kick(l);
+	k->next = *gone;
+	*gone = k;
+}
+
+static void release(struct fp_locks *l, struct fp_lock *gone)
+{
+	while (gone) {
+		struct fp_lock *k = gone;
+
+		gone = k->next;
+		fp_inode_put(l->inodes, k->in);
+		free(k);
+	}
+}
+
 void fp_lock_drop(struct fp_locks *l, struct fp_inode *in, uint64_t owner, bool flock)
 {
-	struct fp_lock *gone = NULL;
+	struct fp_lock *gone = NULL, **at = &in->locks;
 
 	(void)pthread_mutex_lock(&l->lock);
-	for (struct fp_lock **at = &in->locks; *at; at = &(*at)->next) {
-		if ((*at)->owner != owner || (*at)->flock != flock)
-			continue;
-		gone = *at;
-		*at = gone->next;
-		cleanup_close_p(&gone->fd);
-		unlink_all(l, gone);
-		kick(l);
-		break;
+	while (*at && ((*at)->owner != owner || (*at)->flock != flock))
+		at = &(*at)->next;
+	if (*at)
+		take_out(l, at, &gone);
+	(void)pthread_mutex_unlock(&l->lock);
+	release(l, gone);
+}
+
+void fp_lock_drop_file(struct fp_locks *l, struct fp_inode *in, uint64_t file)
+{
+	struct fp_lock *gone = NULL, **at = &in->locks;
+
+	(void)pthread_mutex_lock(&l->lock);
+	while (*at) {
+		if ((*at)->file == file)
+			take_out(l, at, &gone);
+		else
+			at = &(*at)->next;
 	}
 	(void)pthread_mutex_unlock(&l->lock);
-	if (gone)
-		fp_inode_put(l->inodes, gone->in);
-	free(gone);
+	release(l, gone);
 }
 
 static bool came_early(struct fp_locks *l, uint64_t unique)
@@ -363,7 +397,7 @@ static void *retry(void *data)
 {
 	struct fp_locks *l = data;
 
-	(void)fp_creds_init(l->proc_fd, NULL);
+	fp_creds_must_init(l->proc_fd);
 	(void)pthread_mutex_lock(&l->lock);
 	while (!l->stopping || l->waits) {
 		if (!l->kicked && l->waits)

@@ -24,6 +24,7 @@ struct fp_lock_want {
 	short type;         /* F_RDLCK, F_WRLCK, F_UNLCK */
 	int64_t start, len; /* as in struct flock; record locks only */
 	uint32_t pid;       /* the owner's, for fp_lock_get() of others */
+	uint64_t file;      /* the open file it is asked through */
 };
 
 /* done is called once per wait that ends, from a thread of the locks' own, without a lock held:
@@ -40,6 +41,10 @@ int fp_lock_set(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_wa
 int fp_lock_get(struct fp_locks *l, struct fp_inode *in, struct fp_lock_want *want);
 /* Everything of this owner and kind. */
 void fp_lock_drop(struct fp_locks *l, struct fp_inode *in, uint64_t owner, bool flock);
+/* Every lock asked through this open file, which is closed now: the owner of one that belongs to
+ * the open file itself (F_OFD_SETLK) is named by no message of its end. Those of processes went
+ * with their FLUSH. */
+void fp_lock_drop_file(struct fp_locks *l, struct fp_inode *in, uint64_t file);
 /* 0: has it. 1: waits, and done(ticket, ...) will follow. Else a negative errno, as -EINTR when the
  * interrupt came first. */
 int fp_lock_wait(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_want *want,

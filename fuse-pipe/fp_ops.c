@@ -124,9 +124,12 @@ static void put_rules(struct fp_call *c, bool supp_group)
 {
 	const uint16_t uid_at = offsetof(struct fuse_in_header, uid);
 	const uint16_t valid_at = sizeof(struct fuse_in_header);
+	const uint16_t open_flags_at =
+		valid_at + (uint16_t)offsetof(struct fuse_open_in, open_flags);
 	const uint32_t all = UINT32_MAX;
 	const struct fp_group_rule full[] = {
-		{FUSE_SETATTR, valid_at, FATTR_MODE | FATTR_GID},
+		{FUSE_SETATTR, valid_at, FATTR_MODE | FATTR_GID | FATTR_KILL_SUIDGID},
+		{FUSE_OPEN, open_flags_at, FUSE_OPEN_KILL_SUIDGID},
 		{FUSE_SETXATTR, uid_at, all},
 		{FUSE_CREATE, uid_at, all},
 		{FUSE_MKDIR, uid_at, all},
@@ -147,7 +150,7 @@ static void put_rules(struct fp_call *c, bool supp_group)
 
 	if (c->vol->opt.trust == FP_FULL)
 		fp_item_put(c->items, FP_T_RULES, full,
-			    supp_group ? 2 * sizeof(full[0]) : sizeof(full));
+			    supp_group ? 3 * sizeof(full[0]) : sizeof(full));
 	else
 		fp_item_put(c->items, FP_T_RULES, squash,
 			    c->vol->opt.trust == FP_SQUASH ? sizeof(squash) : 0);

@@ -101,7 +101,8 @@ static int set_size(struct fp_call *c, const struct fp_node *n, const struct fus
 	if (in->valid & FATTR_FH)
 		r = fp_call_file(c, in->fh, c->q->head.nodeid, &o);
 	if (r == 0 && c->vol->opt.trust != FP_ROOTLESS && (o.file || c->vol->opt.trust == FP_FULL))
-		r = in->valid & FATTR_KILL_SUIDGID ? fp_creds_kill_suid() : fp_creds_server();
+		r = in->valid & FATTR_KILL_SUIDGID ? fp_volume_kill_suid(c->vol, c->q)
+						   : fp_creds_server();
 	if (r < 0)
 		return r;
 	if (o.file)
@@ -154,6 +155,11 @@ int fp_op_setattr(struct fp_call *c)
 	}
 	if (r == 0 && (in->valid & times))
 		r = set_times(&n, in);
+	/* chown(-1, -1): nothing is set but the time of the change, and set-id bits go. A guest's
+	 * kernel sends the same before a write to such a file, which must not fail. */
+	if (r == 0 && !(in->valid & (times | FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE)) &&
+	    fchownat(n.fd, "", (uid_t)-1, (gid_t)-1, AT_EMPTY_PATH) < 0)
+		r = errno == EPERM ? 0 : -errno;
 	return r < 0 ? r : reply_attr(c, n.fd);
 }
 

@@ -36,7 +36,8 @@ static int writer_rights(const struct fp_call *c, bool kill)
 {
 	if (c->vol->opt.trust == FP_ROOTLESS)
 		return 0;
-	return kill || c->vol->opt.trust != FP_FULL ? fp_creds_kill_suid() : fp_creds_server();
+	return kill || c->vol->opt.trust != FP_FULL ? fp_volume_kill_suid(c->vol, c->q)
+						    : fp_creds_server();
 }
 
 int fp_op_write(struct fp_call *c)
@@ -77,9 +78,9 @@ int fp_op_fallocate(struct fp_call *c)
 	auto_open struct fp_open o = {0};
 	int r = begin(c, in->fh, &o);
 
-	/* The message does not say whether the caller may keep set-id bits: they go. */
+	/* The message does not say whether the caller may keep set-id bits: root may. */
 	if (r == 0)
-		r = writer_rights(c, true);
+		r = writer_rights(c, c->q->head.uid != 0);
 	if (r < 0)
 		return r;
 	return fallocate(o.fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) < 0 ? -errno
@@ -115,7 +116,7 @@ int fp_op_copy_file_range(struct fp_call *c)
 	if (r == 0)
 		r = fp_call_file(c, in->fh_out, in->nodeid_out, &to);
 	if (r == 0)
-		r = writer_rights(c, true);
+		r = writer_rights(c, c->q->head.uid != 0);
 	if (r < 0)
 		return r;
 	if (in->flags != 0 || in->off_in > OFFSET_MAX || in->off_out > OFFSET_MAX)
@@ -150,6 +151,7 @@ static int want_of(const struct fuse_lk_in *in, struct fp_lock_want *ret)
 		.start = (int64_t)lk->start,
 		.len = lk->end == OFFSET_MAX ? 0 : (int64_t)(lk->end - lk->start + 1),
 		.pid = lk->pid,
+		.file = in->fh,
 	};
 	return 0;
 }

@@ -56,7 +56,7 @@ static int reply_open(struct fp_call *c, struct fp_inode *in, int fd, int flags)
 static int truncation_rights(const struct fp_call *c, uint32_t open_flags)
 {
 	if (c->vol->opt.trust == FP_FULL && (open_flags & FUSE_OPEN_KILL_SUIDGID))
-		return fp_creds_kill_suid();
+		return fp_volume_kill_suid(c->vol, c->q);
 	return 0;
 }
 
@@ -201,6 +201,7 @@ int fp_op_release(struct fp_call *c)
 		return -EBADF;
 	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		fp_lock_drop(c->vol->locks, f->in, in->lock_owner, true);
+	fp_lock_drop_file(c->vol->locks, f->in, in->fh);
 	(void)fp_file_close(c->vol->files, in->fh);
 	fp_file_put(c->vol->files, f);
 	if (c->records) {

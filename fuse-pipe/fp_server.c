@@ -325,7 +325,8 @@ static void begin_worker(void *data)
 {
 	const struct fp_server *s = data;
 
-	(void)fp_creds_init(s->proc_fd, NULL);
+	/* Not s->proc_fd: the server owns it only when everything has started. */
+	fp_creds_must_init(s->vol->proc_fd);
 }
 
 static void run_job(void *data, struct fp_job *job, void *scratch)

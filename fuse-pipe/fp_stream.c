@@ -445,7 +445,7 @@ static void *go_on(void *data)
 	struct fp_rx *rx = data;
 	struct fp_stream *st = rx->st;
 
-	(void)fp_creds_init(st->vol->proc_fd, NULL);
+	fp_creds_must_init(st->vol->proc_fd);
 	(void)serve_and_free(rx, NULL);
 	fp_stream_unref(st);
 	return NULL;

@@ -125,12 +125,25 @@ int fp_volume_server_rights(const struct fp_volume *v)
 	return v->opt.trust == FP_ROOTLESS ? 0 : fp_creds_server();
 }
 
+static struct fp_caller caller_of(const struct fp_request *q)
+{
+	return (struct fp_caller){.uid = q->head.uid,
+				  .gid = q->head.gid,
+				  .groups = q->groups,
+				  .n_groups = q->n_groups};
+}
+
+int fp_volume_kill_suid(const struct fp_volume *v, const struct fp_request *q)
+{
+	const struct fp_caller caller = caller_of(q);
+
+	/* Who is squashed is no member of anything. */
+	return fp_creds_kill_suid(v->opt.trust == FP_FULL ? &caller : NULL);
+}
+
 int fp_volume_rights(const struct fp_volume *v, const struct fp_request *q)
 {
-	struct fp_caller caller = {.uid = q->head.uid,
-				   .gid = q->head.gid,
-				   .groups = q->groups,
-				   .n_groups = q->n_groups};
+	struct fp_caller caller = caller_of(q);
 
 	if (v->opt.trust == FP_ROOTLESS)
 		return 0;

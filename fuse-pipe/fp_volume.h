@@ -58,6 +58,8 @@ int fp_volume_reset(struct fp_volume *v, fp_lock_done done, struct err *err);
 /* With these rights the calling thread goes on; 0 or -EPERM. */
 int fp_volume_rights(const struct fp_volume *v, const struct fp_request *q);
 int fp_volume_server_rights(const struct fp_volume *v);
+/* The server's, but set-id bits go as in a write of the caller's. Not for rootless volumes. */
+int fp_volume_kill_suid(const struct fp_volume *v, const struct fp_request *q);
 
 /* A referenced node and its O_PATH descriptor (>= 0), or -ESTALE. */
 int fp_volume_node(struct fp_volume *v, uint64_t id, struct fp_inode **ret);

@@ -97,9 +97,12 @@ Test(fp_creds, what_a_caller_keeps_depends_on_the_trust)
 		cr_expect_eq(HAS(text, FSETID), cases[i].fsetid, "%zu", i);
 		cr_expect_eq(HAS(text, MKNOD), cases[i].mknod, "%zu", i);
 	}
-	cr_assert_eq(fp_creds_kill_suid(), 0);
+	cr_assert_eq(fp_creds_kill_suid(NULL), 0);
 	status_of_thread(text, sizeof(text));
 	cr_expect(FSUID(text) == 0 && HAS(text, FOWNER) && !HAS(text, FSETID));
+	cr_assert_eq(fp_creds_kill_suid(&(struct fp_caller){.uid = 5, .gid = 6}), 0);
+	status_of_thread(text, sizeof(text));
+	cr_expect(FSUID(text) == 0 && FSGID(text) == 6 && !HAS(text, FSETID));
 }
 
 Test(fp_creds, more_groups_than_are_remembered_are_set_each_time)

@@ -163,3 +163,19 @@ Test(fp_locks, pipes_have_none)
 	cr_expect_eq(fp_lock_set(w.l, in, &k), -EINVAL);
 	fp_inode_put(w.inodes, in);
 }
+
+/* A lock of an open file (F_OFD_SETLK) has an owner that no message of its end names. */
+Test(fp_locks, what_was_asked_through_a_file_ends_with_it)
+{
+	auto_world struct world w = {0};
+	struct fp_lock_want a = want(1, F_RDLCK, 0, 0), b = want(2, F_RDLCK, 0, 0);
+
+	begin(&w);
+	a.file = 7;
+	b.file = 8;
+	cr_expect(set(&w, a) == 0 && set(&w, b) == 0);
+	fp_lock_drop_file(w.l, w.in, 7);
+	cr_expect_eq(set(&w, want(3, F_WRLCK, 0, 0)), -EAGAIN);
+	fp_lock_drop_file(w.l, w.in, 8);
+	cr_expect_eq(set(&w, want(3, F_WRLCK, 0, 0)), 0);
+}

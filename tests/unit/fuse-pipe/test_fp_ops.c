@@ -70,12 +70,14 @@ Test(fp_ops, groups_are_asked_for_where_the_host_needs_them)
 	rig_need_root();
 	rig_start(&r, NULL);
 	(void)init_with(&r, ~0ull);
-	cr_assert_eq(rules_of(&r, rules), 2);
+	cr_assert_eq(rules_of(&r, rules), 3);
 	cr_expect(rules[0].opcode == FUSE_SETATTR && rules[0].offset == 40 &&
-		  rules[0].mask == (FATTR_MODE | FATTR_GID));
-	cr_expect(rules[1].opcode == FUSE_SETXATTR && rules[1].offset == 24);
+		  rules[0].mask == (FATTR_MODE | FATTR_GID | FATTR_KILL_SUIDGID));
+	cr_expect(rules[1].opcode == FUSE_OPEN && rules[1].offset == 44 &&
+		  rules[1].mask == FUSE_OPEN_KILL_SUIDGID);
+	cr_expect(rules[2].opcode == FUSE_SETXATTR && rules[2].offset == 24);
 	(void)init_with(&r, ~FP_INIT_CREATE_SUPP_GROUP);
-	cr_expect_eq(rules_of(&r, rules), 7);
+	cr_expect_eq(rules_of(&r, rules), 8);
 	rig_stop(&r);
 	rig_start(&r, &squash);
 	(void)init_with(&r, ~0ull);
