@@ -32,6 +32,7 @@ struct rights {
 	gid_t gid;
 	uint64_t caps;
 	size_t n_groups;
+	const uint8_t *wire; /* where more than GROUPS_KEPT are read, while it is wanted */
 	uint32_t groups[GROUPS_KEPT];
 };
 
@@ -118,15 +119,15 @@ static bool same_groups(const struct rights *a, const struct rights *b)
 	       memcmp(a->groups, b->groups, a->n_groups * sizeof(a->groups[0])) == 0;
 }
 
-static int set_groups(const struct rights *want, const struct fp_caller *caller)
+static int set_groups(const struct rights *want)
 {
 	auto_free uint32_t *many = NULL;
 	const uint32_t *list = want->groups;
 
-	if (want->n_groups > GROUPS_KEPT) {
+	if (want->wire && want->n_groups > GROUPS_KEPT) {
 		many = xcalloc(want->n_groups, sizeof(*many));
 		for (size_t i = 0; i < want->n_groups; i++)
-			many[i] = load_le32(caller->groups + 4 * i);
+			many[i] = load_le32(want->wire + 4 * i);
 		list = many;
 	}
 	return syscall(SYS_setgroups, want->n_groups, list) < 0 ? -errno : 0;
@@ -134,7 +135,7 @@ static int set_groups(const struct rights *want, const struct fp_caller *caller)
 
 /* Groups and group first: they need the rights that a user id takes away. The record of what is in
  * force is written at the end, and is wrong on purpose when something failed half way. */
-static int become(const struct rights *want, const struct fp_caller *caller)
+static int become(const struct rights *want)
 {
 	bool groups = !same_groups(want, &self.now), uid = want->uid != self.now.uid;
 	int r = 0;
@@ -144,7 +145,7 @@ static int become(const struct rights *want, const struct fp_caller *caller)
 	if (!groups && !uid && want->gid == self.now.gid && want->caps == self.now.caps)
 		return 0;
 	if (groups)
-		r = set_groups(want, caller);
+		r = set_groups(want);
 	if (r == 0 && want->gid != self.now.gid)
 		r = set_gid(want->gid);
 	if (r == 0 && uid)
@@ -160,13 +161,14 @@ static int become(const struct rights *want, const struct fp_caller *caller)
 
 int fp_creds_server(void)
 {
-	return become(&self.own, NULL);
+	return become(&self.own);
 }
 
 static void lend_groups(const struct fp_caller *caller, struct rights *want)
 {
 	want->gid = caller->gid;
 	want->n_groups = caller->n_groups;
+	want->wire = caller->groups;
 	for (size_t i = 0; i < want->n_groups && i < GROUPS_KEPT; i++)
 		want->groups[i] = load_le32(caller->groups + 4 * i);
 }
@@ -178,7 +180,7 @@ int fp_creds_kill_suid(const struct fp_caller *caller)
 	if (caller)
 		lend_groups(caller, &want);
 	want.caps &= ~CAP(FSETID);
-	return become(&want, caller);
+	return become(&want);
 }
 
 static uint64_t caps_of(uid_t uid, enum fp_trust trust)
@@ -193,7 +195,7 @@ int fp_creds_caller(const struct fp_caller *caller, enum fp_trust trust)
 	struct rights want = {.uid = caller->uid, .caps = caps_of(caller->uid, trust)};
 
 	lend_groups(caller, &want);
-	return become(&want, caller);
+	return become(&want);
 }
 
 void fp_creds_umask(mode_t mask)

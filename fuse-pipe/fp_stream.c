@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "fp_ops.h"
+#include "fp_run.h"
 #include "io.h"
 #include "xalloc.h"
 
@@ -15,7 +15,6 @@
 #define FLUSH_AT (192u << 10)
 #define OUT_SIZE ((size_t)FLUSH_AT + FP_SCRATCH_SIZE)
 #define PENDING_MAX (4u << 20)
-#define INLINE_IO_MAX (64u << 10)
 #define SLOW_MS 20 /* an operation that takes longer loses the stream to another thread */
 #define SLOW_FOR_MS 1000
 #define TAKEN 1
@@ -32,18 +31,6 @@ struct fp_rx {
 	/* Since when an operation runs here; 0 when none does, CLAIMED when the watchdog has given
 	 * the stream to another thread meanwhile. */
 	_Atomic uint64_t busy_ms;
-};
-
-struct job {
-	struct fp_job job;
-	struct fp_stream *st;
-	size_t len;
-	_Alignas(8) uint8_t frame[];
-};
-
-struct ticket {
-	struct fp_stream *st;
-	uint64_t unique;
 };
 
 struct fp_stream *fp_stream_new(int fd)
@@ -127,138 +114,6 @@ void fp_stream_send(struct fp_stream *st, const void *data, size_t len)
 	(void)pthread_mutex_unlock(&st->lock);
 }
 
-/* --- one request --- */
-
-/* The frame of a reply, around the out_len bytes that lie behind both heads. Returns its length. */
-static size_t frame_reply(uint8_t *at, uint64_t unique, int result, size_t out_len,
-			  const struct buf *items, uint16_t n_items)
-{
-	const size_t msg_len = sizeof(struct fuse_out_header) + (result < 0 ? 0 : out_len);
-	const struct fuse_out_header head = {
-		.len = (uint32_t)msg_len, .error = result, .unique = unique};
-	uint8_t *msg = at + FP_HEAD_SIZE;
-
-	memcpy(msg, &head, sizeof(head));
-	memset(msg + msg_len, 0, fp_pad(msg_len) - msg_len);
-	if (n_items)
-		memcpy(msg + fp_pad(msg_len), items->data, items->len);
-	fp_head_put(at, 0, n_items, msg_len, n_items ? items->len : 0);
-	return FP_HEAD_SIZE + fp_pad(msg_len) + (n_items ? items->len : 0);
-}
-
-static size_t frame_items(uint8_t *at, const struct buf *items, uint16_t n_items)
-{
-	if (n_items == 0)
-		return 0;
-	memcpy(at + FP_HEAD_SIZE, items->data, items->len);
-	fp_head_put(at, FP_F_BARE, n_items, 0, items->len);
-	return FP_HEAD_SIZE + items->len;
-}
-
-static struct ticket *new_ticket(struct fp_stream *st, uint64_t unique)
-{
-	struct ticket *t = xmalloc(sizeof(*t));
-
-	fp_stream_ref(st);
-	*t = (struct ticket){.st = st, .unique = unique};
-	return t;
-}
-
-static void free_ticket(struct ticket *t)
-{
-	if (t)
-		fp_stream_unref(t->st);
-	free(t);
-}
-
-void fp_stream_lock_done(void *ticket, int result)
-{
-	uint8_t frame[FP_HEAD_SIZE + sizeof(struct fuse_out_header)];
-	struct ticket *t = ticket;
-
-	fp_stream_send(t->st, frame, frame_reply(frame, t->unique, result, 0, NULL, 0));
-	free_ticket(t);
-}
-
-/* Executes q and frames what there is to say at `at`, which has room for the largest reply. */
-static size_t execute(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *at,
-		      struct buf *items)
-{
-	struct fp_call c = {
-		.vol = st->vol,
-		.q = q,
-		.out = at + FP_HEAD_SIZE + sizeof(struct fuse_out_header),
-		.out_max = FP_MSG_MAX - sizeof(struct fuse_out_header),
-		.items = items,
-		.records = st->records,
-	};
-	struct ticket *ticket = NULL;
-
-	buf_reset(items);
-	if (r == 0) {
-		if (q->head.opcode == FUSE_SETLKW)
-			c.ticket = ticket = new_ticket(st, q->head.unique);
-		r = fp_ops_run(&c);
-		if (r == FP_LATER)
-			return 0;
-		free_ticket(ticket);
-	}
-	if (q->op && (q->op->flags & FP_OP_NO_REPLY))
-		return frame_items(at, items, c.n_items);
-	return frame_reply(at, q->head.unique, r, c.out_len, items, c.n_items);
-}
-
-void fp_stream_run_job(struct fp_job *job, void *scratch)
-{
-	struct job *j = (struct job *)job;
-	auto_buf struct buf items = BUF_INIT(FP_TRAILER_MAX);
-	struct fp_frame f;
-	struct fp_request q;
-	size_t used;
-
-	/* It was looked at before: a frame it is. */
-	if (fp_frame_get(j->frame, j->len, &f, &used, NULL) == 1) {
-		int r = fp_decode(&f, &q);
-		size_t len = execute(j->st, &q, r, scratch, &items);
-
-		if (len)
-			fp_stream_send(j->st, scratch, len);
-	}
-	fp_stream_unref(j->st);
-	free(j);
-}
-
-static void submit(struct fp_stream *st, const uint8_t *frame, size_t len)
-{
-	struct job *j = xmalloc(sizeof(*j) + len);
-
-	*j = (struct job){.job = {.bytes = sizeof(*j) + len}, .st = st, .len = len};
-	memcpy(j->frame, frame, len);
-	fp_stream_ref(st);
-	fp_pool_add(st->pool, &j->job);
-}
-
-static bool is_big(const struct fp_request *q)
-{
-	switch (q->head.opcode) {
-	case FUSE_READ:
-		return ((const struct fuse_read_in *)q->arg)->size > INLINE_IO_MAX;
-	case FUSE_WRITE:
-		return ((const struct fuse_write_in *)q->arg)->size > INLINE_IO_MAX;
-	default:
-		return false;
-	}
-}
-
-static bool blocks(struct fp_stream *st, const struct fp_request *q, uint64_t now)
-{
-	if ((q->op->flags & FP_OP_BLOCKS) || is_big(q))
-		return true;
-	/* What ends waiting must not wait itself. */
-	return atomic_load(&st->slow_until_ms) > now && !(q->op->flags & FP_OP_NO_NODE) &&
-	       q->head.opcode != FUSE_FORGET;
-}
-
 /* --- the receiving thread --- */
 
 static struct fp_rx *new_rx(struct fp_stream *st)
@@ -297,7 +152,7 @@ static int run_inline(struct fp_rx *rx, const struct fp_request *q, int r, uint6
 	uint8_t *at = rx->out + rx->out_len;
 
 	atomic_store(&rx->busy_ms, now);
-	size_t len = execute(st, q, r, at, &rx->items);
+	size_t len = fp_run(st, q, r, at, &rx->items);
 	if (atomic_exchange(&rx->busy_ms, 0) == CLAIMED) {
 		/* The watchdog is done with rx once it lets go of this. */
 		(void)pthread_mutex_lock(&st->rx_lock);
@@ -321,10 +176,10 @@ static int handle(struct fp_rx *rx, const struct fp_frame *f, const uint8_t *sta
 	if (!f->msg)
 		return 0;
 	int r = fp_decode(f, &q);
-	if (r == 0 && blocks(rx->st, &q, now)) {
+	if (r == 0 && fp_run_blocks(rx->st, &q, now)) {
 		/* The queue may be full: what is done already must not wait for it. */
 		flush(rx);
-		submit(rx->st, start, len);
+		fp_run_later(rx->st, start, len);
 		return 0;
 	}
 	return run_inline(rx, &q, r, now);

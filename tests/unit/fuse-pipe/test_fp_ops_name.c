@@ -232,6 +232,8 @@ Test(fp_ops_name, squash_makes_no_devices_and_no_set_id_files)
 
 	rig_start(&r, &squash);
 	cr_expect_eq(RIG_CALL(&r, FUSE_MKNOD, FUSE_ROOT_ID, &dev, "null"), -EPERM);
+	dev.rdev = 0; /* a whiteout: the kernel lets everybody make it */
+	cr_expect_eq(RIG_CALL(&r, FUSE_MKNOD, FUSE_ROOT_ID, &dev, "white"), -EPERM);
 	dev.mode = S_IFBLK | 0666;
 	cr_expect_eq(RIG_CALL(&r, FUSE_MKNOD, FUSE_ROOT_ID, &dev, "disk"), -EPERM);
 	cr_assert_eq(RIG_CALL(&r, FUSE_MKNOD, FUSE_ROOT_ID, &file, "f"), 0);
