@@ -215,7 +215,7 @@ static struct fp_inode *new_inode(const struct stat *st)
 /* The number may have been given to another inode while nothing held this one. */
 static bool is_same(const struct fp_inode *in, int fd)
 {
-	struct fp_handle h;
+	struct fp_handle h = {0};
 
 	if (in->fd >= 0)
 		return true;

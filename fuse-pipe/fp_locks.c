@@ -446,10 +446,8 @@ void fp_locks_free(struct fp_locks *l)
 	kick(l);
 	(void)pthread_mutex_unlock(&l->lock);
 	(void)pthread_join(l->thread, NULL);
-	while (l->all) {
-		struct fp_lock *k = l->all;
-
-		unlink_all(l, k);
+	for (struct fp_lock *k = l->all, *next; k; k = next) {
+		next = k->all_next;
 		cleanup_close_p(&k->fd);
 		fp_inode_put(l->inodes, k->in);
 		free(k);

@@ -44,7 +44,7 @@ static void usage(const struct opt *opts, size_t n)
 static int parse_as(const char *text, struct fp_options *opt, struct err *err)
 {
 	const char *colon = strchr(text, ':');
-	uint64_t uid, gid;
+	uint64_t uid = 0, gid = 0;
 
 	if (!colon)
 		return err_set(err, ERR_SPEC, -EINVAL, "--as: expected UID:GID, got '%s'", text);

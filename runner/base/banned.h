@@ -19,6 +19,6 @@
 #pragma GCC poison gmtime localtime asctime tmpnam mktemp
 
 /* Only the call: a field of <linux/fuse.h> has this name. */
-char *ctime(const time_t *) __attribute__((unavailable));
+char *ctime(const time_t *) __attribute__((unavailable)); /* NOLINT(readability-redundant-*) */
 
 #endif

@@ -16,7 +16,7 @@ static int write_at(struct rig *r, uint64_t node, struct fuse_write_in in, const
 	auto_free uint8_t *m = xcalloc(1, sizeof(in) + in.size);
 
 	memcpy(m, &in, sizeof(in));
-	memcpy(m + sizeof(in), data, strlen(data));
+	memcpy(m + sizeof(in), data, in.size);
 	return rig_call(r, FUSE_WRITE, node, m, sizeof(in) + in.size, NULL, NULL);
 }
 

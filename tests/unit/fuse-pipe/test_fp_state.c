@@ -141,6 +141,7 @@ Test(fp_state, one_process_at_a_time_and_no_other_file)
 	int fd = -1;
 	struct stat st;
 
+	cr_assert_not_null(s);
 	cr_expect_eq(fp_state_file(path, &fd, &err), -EBUSY);
 	cr_expect(stat(path, &st) == 0 && (st.st_mode & 0777) == 0600);
 	cr_assert_eq(file_replace(wrong, "text", 4, 0600, &err), 0);
