@@ -2,30 +2,25 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "fp_abi.h"
+#include "fp_ids.h"
 #include "xalloc.h"
 
 #define BUCKETS 65536u
+#define DEPTH_MAX 256  /* cold directories above a cold inode, where names are places */
 #define EVICT_TRIES 16 /* entries in use are looked at and passed over */
-
-struct slot {
-	struct fp_inode *in;
-	uint32_t generation;
-	uint32_t next_free; /* 0: none */
-};
 
 struct fp_inodes {
 	pthread_mutex_t lock;
 	int mount_fd;
-	struct slot *slots; /* 0 is never used, 1 is the root */
-	size_t n_slots, cap;
-	uint32_t free_slot;
+	bool by_handle;    /* handles can be opened */
+	struct fp_ids ids; /* 1 is the root */
 	size_t known, hot, hot_max;
 	struct fp_inode *newest, *oldest; /* hot ones */
 	struct fp_inode *buckets[BUCKETS];
@@ -36,23 +31,6 @@ static uint32_t bucket_of(uint64_t dev, uint64_t ino)
 	uint64_t h = (ino ^ dev << 17) * 0x9e3779b97f4a7c15ull;
 
 	return (uint32_t)(h >> 48) % BUCKETS;
-}
-
-int fp_handle_of(int fd, struct fp_handle *ret)
-{
-	struct fp_handle h = {.bytes = FP_HANDLE_MAX};
-	int mount_id;
-
-	if (name_to_handle_at(fd, "", (struct file_handle *)&h, &mount_id, AT_EMPTY_PATH) < 0)
-		return errno == EOVERFLOW ? -EOPNOTSUPP : -errno;
-	*ret = h;
-	return 0;
-}
-
-static bool same_handle(const struct fp_handle *a, const struct fp_handle *b)
-{
-	return a->bytes == b->bytes && a->type == b->type &&
-	       memcmp(a->data, b->data, a->bytes) == 0;
 }
 
 /* --- the order of hot inodes; all below under the lock --- */
@@ -96,18 +74,24 @@ static bool may_cool(const struct fp_inode *in)
 	       st.st_nlink > 0;
 }
 
+static void learn_handle(struct fp_inode *in)
+{
+	struct fp_handle h;
+
+	if (in->handle || fp_handle_of(in->fd, &h) < 0)
+		return;
+	in->handle = xmalloc(sizeof(h));
+	*in->handle = h;
+}
+
 static bool cool(struct fp_inodes *t, struct fp_inode *in)
 {
 	if (!may_cool(in))
 		return false;
-	if (!in->handle) {
-		struct fp_handle h;
-
-		if (fp_handle_of(in->fd, &h) < 0)
-			return false;
-		in->handle = xmalloc(sizeof(h));
-		*in->handle = h;
-	}
+	/* Where names are places a handle still tells one inode of a number from the next. */
+	learn_handle(in);
+	if (t->by_handle ? !in->handle : !in->name)
+		return false;
 	drop_fd(t, in);
 	return true;
 }
@@ -124,45 +108,7 @@ static void keep_within_limit(struct fp_inodes *t)
 	}
 }
 
-/* --- slots and buckets --- */
-
-static struct fp_inode *at_id(const struct fp_inodes *t, uint64_t id)
-{
-	uint32_t index = (uint32_t)id;
-
-	if (index >= t->n_slots || !t->slots[index].in)
-		return NULL;
-	return t->slots[index].in->id == id ? t->slots[index].in : NULL;
-}
-
-static struct slot *grow_slots(struct fp_inodes *t, size_t n)
-{
-	while (t->n_slots < n) {
-		t->slots = xgrow(t->slots, &t->cap, t->n_slots + 1, sizeof(*t->slots));
-		t->slots[t->n_slots++] = (struct slot){0};
-	}
-	return &t->slots[n - 1];
-}
-
-/* Generations start anywhere, so that ids of an earlier process mean nothing to this one. */
-static uint64_t take_slot(struct fp_inodes *t, struct fp_inode *in)
-{
-	uint32_t index = t->free_slot;
-	struct slot *s;
-
-	if (index) {
-		s = &t->slots[index];
-		t->free_slot = s->next_free;
-	} else {
-		index = (uint32_t)t->n_slots;
-		s = grow_slots(t, t->n_slots + 1);
-	}
-	if (s->generation == 0)
-		(void)!getrandom(&s->generation, sizeof(s->generation), 0);
-	s->generation = (s->generation + 1) & 0x7fffffff;
-	s->in = in;
-	return (uint64_t)s->generation << 32 | index;
-}
+/* --- buckets --- */
 
 static void link_bucket(struct fp_inodes *t, struct fp_inode *in)
 {
@@ -184,21 +130,23 @@ static void unlink_bucket(struct fp_inodes *t, struct fp_inode *in)
 	}
 }
 
+static void free_inode(struct fp_inode *in)
+{
+	free(in->handle);
+	free(in->name);
+	free(in);
+}
+
 static void maybe_free(struct fp_inodes *t, struct fp_inode *in)
 {
-	struct slot *s = &t->slots[(uint32_t)in->id];
-
 	if (in->refs || in->lookups || in->restored)
 		return;
 	if (!in->stale)
 		unlink_bucket(t, in);
 	drop_fd(t, in);
-	s->in = NULL;
-	s->next_free = t->free_slot;
-	t->free_slot = (uint32_t)in->id;
+	fp_ids_drop(&t->ids, in->id);
 	t->known--;
-	free(in->handle);
-	free(in);
+	free_inode(in);
 }
 
 static struct fp_inode *new_inode(const struct stat *st)
@@ -219,7 +167,9 @@ static bool is_same(const struct fp_inode *in, int fd)
 
 	if (in->fd >= 0)
 		return true;
-	return in->handle && fp_handle_of(fd, &h) == 0 && same_handle(&h, in->handle);
+	if (!in->handle)
+		return true; /* of a file system that has none */
+	return fp_handle_of(fd, &h) == 0 && fp_handle_same(&h, in->handle);
 }
 
 static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
@@ -238,6 +188,16 @@ static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
 	return NULL;
 }
 
+static void set_name(const struct fp_inodes *t, struct fp_inode *in, uint64_t parent,
+		     const char *name)
+{
+	if (t->by_handle || !name || (in->name && in->parent == parent && !strcmp(in->name, name)))
+		return;
+	free(in->name);
+	in->name = xstrdup(name);
+	in->parent = parent;
+}
+
 /* --- what others call --- */
 
 int fp_inodes_new(int mount_fd, size_t hot_max, struct fp_inodes **ret, struct err *err)
@@ -252,9 +212,10 @@ int fp_inodes_new(int mount_fd, size_t hot_max, struct fp_inodes **ret, struct e
 	(void)pthread_mutex_init(&t->lock, NULL);
 	t->mount_fd = mount_fd;
 	t->hot_max = hot_max;
+	t->by_handle = fp_handles_work(mount_fd);
 	root->id = FUSE_ROOT_ID;
 	root->lookups = 1;
-	grow_slots(t, FUSE_ROOT_ID + 1)->in = root;
+	(void)fp_ids_restore(&t->ids, FUSE_ROOT_ID, root);
 	t->known = 1;
 	link_bucket(t, root);
 	make_hot(t, root, TAKE_FD(fd));
@@ -266,16 +227,15 @@ void fp_inodes_free(struct fp_inodes *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->n_slots; i++) {
-		struct fp_inode *in = t->slots[i].in;
+	for (size_t i = 0; i < t->ids.n; i++) {
+		struct fp_inode *in = fp_ids_at(&t->ids, i);
 
 		if (!in)
 			continue;
 		cleanup_close_p(&in->fd);
-		free(in->handle);
-		free(in);
+		free_inode(in);
 	}
-	free(t->slots);
+	fp_ids_free(&t->ids);
 	(void)pthread_mutex_destroy(&t->lock);
 	free(t);
 }
@@ -283,7 +243,7 @@ void fp_inodes_free(struct fp_inodes *t)
 struct fp_inode *fp_inode_get(struct fp_inodes *t, uint64_t id)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	struct fp_inode *in = at_id(t, id);
+	struct fp_inode *in = fp_ids_get(&t->ids, id);
 	if (in) {
 		in->refs++;
 		if (in->fd >= 0 && t->newest != in) {
@@ -305,18 +265,34 @@ void fp_inode_put(struct fp_inodes *t, struct fp_inode *in)
 	(void)pthread_mutex_unlock(&t->lock);
 }
 
-/* Opens a cold inode again; what comes must be the one that went. */
-static int reopen(const struct fp_inodes *t, const struct fp_inode *in)
-{
-	struct fp_handle h = *in->handle;
-	auto_close int fd = open_by_handle_at(t->mount_fd, (struct file_handle *)&h,
-					      O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
+static int open_inode(struct fp_inodes *t, struct fp_inode *in, int depth);
 
+static int open_by_name(struct fp_inodes *t, const struct fp_place *at, int depth)
+{
+	struct fp_inode *dir = depth < DEPTH_MAX ? fp_inode_get(t, at->parent) : NULL;
+	int fd = dir ? open_inode(t, dir, depth + 1) : -ESTALE;
+
+	if (fd >= 0)
+		fd = fp_name_open(fd, at->name);
+	fp_inode_put(t, dir);
+	return fd;
+}
+
+/* Opens a cold inode again; what comes must be the one that went. */
+static int reopen(struct fp_inodes *t, struct fp_inode *in, int depth)
+{
+	struct fp_place at;
+	struct stat st;
+	int r = fp_inode_place(t, in, &at);
+
+	if (r < 0)
+		return -ESTALE;
+	auto_close int fd =
+		at.by_name ? open_by_name(t, &at, depth) : fp_handle_open(t->mount_fd, &at.handle);
 	if (fd < 0)
-		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -ESTALE;
+		return fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ? fd : -ESTALE;
 	if (fstat(fd, &st) < 0 || st.st_dev != in->dev || st.st_ino != in->ino ||
-	    (st.st_mode & S_IFMT) != in->type)
+	    (st.st_mode & S_IFMT) != in->type || !is_same(in, fd))
 		return -ESTALE;
 	return TAKE_FD(fd);
 }
@@ -329,18 +305,18 @@ int fp_inode_hot_fd(struct fp_inodes *t, struct fp_inode *in)
 	return fd;
 }
 
-int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in)
+static int open_inode(struct fp_inodes *t, struct fp_inode *in, int depth)
 {
 	(void)pthread_mutex_lock(&t->lock);
 	int fd = in->fd;
-	bool gone = fd < 0 && (in->stale || !in->handle);
+	bool gone = fd < 0 && in->stale;
 	(void)pthread_mutex_unlock(&t->lock);
 	if (gone)
 		return -ESTALE;
 	if (fd >= 0)
 		return fd;
-	/* The disk may be slow: not under the lock. The handle stays while there is a reference. */
-	fd = reopen(t, in);
+	/* The disk may be slow: not under the lock. */
+	fd = reopen(t, in, depth);
 	if (fd < 0)
 		return fd;
 	(void)pthread_mutex_lock(&t->lock);
@@ -354,8 +330,13 @@ int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in)
 	return got;
 }
 
-int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, struct fp_inode **ret,
-		 bool *ret_new)
+int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in)
+{
+	return open_inode(t, in, 0);
+}
+
+int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t parent,
+		 const char *name, struct fp_inode **ret, bool *ret_new)
 {
 	auto_close int own = fd;
 
@@ -368,12 +349,13 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, struct fp_i
 	}
 	if (!in) {
 		in = new_inode(st);
-		in->id = take_slot(t, in);
+		in->id = fp_ids_take(&t->ids, in);
 		t->known++;
 		link_bucket(t, in);
 	}
 	in->refs++;
 	in->lookups++;
+	set_name(t, in, parent, name);
 	if (in->fd < 0) {
 		make_hot(t, in, TAKE_FD(own));
 		keep_within_limit(t);
@@ -386,7 +368,7 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, struct fp_i
 bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	struct fp_inode *in = id == FUSE_ROOT_ID ? NULL : at_id(t, id);
+	struct fp_inode *in = id == FUSE_ROOT_ID ? NULL : fp_ids_get(&t->ids, id);
 	bool last = false;
 	if (in) {
 		/* What an earlier process owes comes on top of what this one knows of, and the
@@ -401,57 +383,69 @@ bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
 	return last;
 }
 
-int fp_inode_handle(struct fp_inodes *t, struct fp_inode *in, struct fp_handle *ret)
+struct fp_inode *fp_inode_moved(struct fp_inodes *t, const struct stat *st, uint64_t parent,
+				const char *name)
 {
-	int r = 0;
-
+	if (t->by_handle)
+		return NULL;
 	(void)pthread_mutex_lock(&t->lock);
-	if (in->handle)
-		*ret = *in->handle;
-	else
-		r = fp_handle_of(in->fd, ret);
+	struct fp_inode *in = t->buckets[bucket_of(st->st_dev, st->st_ino)];
+	while (in && (in->dev != st->st_dev || in->ino != st->st_ino))
+		in = in->chain;
+	if (in) {
+		in->refs++;
+		set_name(t, in, parent, name);
+	}
 	(void)pthread_mutex_unlock(&t->lock);
-	return r;
+	return in;
+}
+
+int fp_inode_place(struct fp_inodes *t, struct fp_inode *in, struct fp_place *ret)
+{
+	bool found;
+
+	*ret = (struct fp_place){.by_name = !t->by_handle};
+	(void)pthread_mutex_lock(&t->lock);
+	if (in->fd >= 0)
+		learn_handle(in);
+	if (in->handle)
+		ret->handle = *in->handle;
+	if (in->name)
+		(void)snprintf(ret->name, sizeof(ret->name), "%s", in->name);
+	ret->parent = in->parent;
+	found = ret->by_name ? in->name != NULL : in->handle != NULL;
+	(void)pthread_mutex_unlock(&t->lock);
+	return found ? 0 : -EOPNOTSUPP;
 }
 
 int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
-		     const struct fp_handle *handle)
+		     const struct fp_place *place)
 {
-	uint32_t index = (uint32_t)id;
-	int r = 0;
+	struct fp_inode *in = new_inode(st);
 
-	if (index <= FUSE_ROOT_ID || index > FP_INODES_MAX || handle->bytes > FP_HANDLE_MAX)
-		return -EINVAL;
+	in->id = id;
+	in->restored = true;
+	if (place->handle.bytes) {
+		in->handle = xmalloc(sizeof(*in->handle));
+		*in->handle = place->handle;
+	}
 	(void)pthread_mutex_lock(&t->lock);
-	if (index < t->n_slots && t->slots[index].in) {
-		r = -EEXIST;
-	} else {
-		struct fp_inode *in = new_inode(st);
-
-		in->id = id;
-		in->restored = true;
-		in->handle = xmalloc(sizeof(*handle));
-		*in->handle = *handle;
-		grow_slots(t, (size_t)index + 1);
-		t->slots[index].in = in;
-		t->slots[index].generation = (uint32_t)(id >> 32);
+	set_name(t, in, place->parent, place->by_name ? place->name : NULL);
+	int r = fp_ids_restore(&t->ids, id, in);
+	if (r == 0) {
 		t->known++;
 		link_bucket(t, in);
 	}
 	(void)pthread_mutex_unlock(&t->lock);
+	if (r < 0)
+		free_inode(in);
 	return r;
 }
 
 void fp_inodes_settle(struct fp_inodes *t)
 {
 	(void)pthread_mutex_lock(&t->lock);
-	t->free_slot = 0;
-	for (size_t i = t->n_slots; i-- > FUSE_ROOT_ID + 1;) {
-		if (t->slots[i].in)
-			continue;
-		t->slots[i].next_free = t->free_slot;
-		t->free_slot = (uint32_t)i;
-	}
+	fp_ids_settle(&t->ids);
 	(void)pthread_mutex_unlock(&t->lock);
 }
 

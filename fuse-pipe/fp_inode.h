@@ -2,28 +2,21 @@
  * pointer or a descriptor. Two names of one inode are one entry, found by (device, inode number)
  * and, while no descriptor pins that pair, by its file handle (which holds the generation).
  *
- * Hot inodes hold an O_PATH descriptor, cold ones a handle; the hottest stay within the limit. A
- * referenced inode is never made cold or freed. Thread-safe. */
+ * Hot inodes hold an O_PATH descriptor, cold ones their place: a file handle, or a name in a
+ * directory where handles cannot be opened (not root, or a file system without them). The hottest
+ * stay within the limit. A referenced inode is never made cold or freed. Thread-safe. */
 #ifndef FCVM_FUSE_PIPE_FP_INODE_H
 #define FCVM_FUSE_PIPE_FP_INODE_H
 
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
 #include "err.h"
+#include "fp_place.h"
 
-#define FP_HANDLE_MAX 128
-#define FP_INODES_MAX (1u << 20) /* as many as a guest keeps records of */
-
-/* As struct file_handle, with room. */
-struct fp_handle {
-	uint32_t bytes;
-	int32_t type;
-	uint8_t data[FP_HANDLE_MAX];
-};
+#define FP_INODES_MAX ((1u << 20) - 16) /* as many as a guest keeps records of */
 
 struct fp_inode {
 	uint64_t id;
@@ -38,6 +31,8 @@ struct fp_inode {
 	bool restored;    /* known before this process: what it owes is not known */
 	bool stale;       /* another inode has its number now */
 	struct fp_handle *handle;
+	uint64_t parent; /* of the name it was last seen under, where names are places */
+	char *name;
 	struct fp_inode *chain, *newer, *older;
 };
 
@@ -57,20 +52,22 @@ int fp_inode_hot_fd(struct fp_inodes *t, struct fp_inode *in);
  * the server's rights. */
 int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in);
 /* What fd (taken over in any case) and st are of: found or new, with a reference and one lookup
- * more. -ENFILE when the table is full. */
-int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, struct fp_inode **ret,
-		 bool *ret_new);
+ * more. name in the directory `parent` is how it was found, NULL when it has none. -ENFILE when the
+ * table is full. */
+int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t parent,
+		 const char *name, struct fp_inode **ret, bool *ret_new);
+/* What st is of has another name now. A reference to it where that changes its place, else NULL. */
+struct fp_inode *fp_inode_moved(struct fp_inodes *t, const struct stat *st, uint64_t parent,
+				const char *name);
 /* The guest forgets n lookups; an unknown id is nothing. True when that was the last. */
 bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n);
-/* Its handle; -EOPNOTSUPP where the file system has none. */
-int fp_inode_handle(struct fp_inodes *t, struct fp_inode *in, struct fp_handle *ret);
+/* Where it will be found again; -EOPNOTSUPP when it will not. */
+int fp_inode_place(struct fp_inodes *t, struct fp_inode *in, struct fp_place *ret);
 /* Takes back a node of an earlier process. An id that is in use is left alone. */
 int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
-		     const struct fp_handle *handle);
+		     const struct fp_place *place);
 /* After the last of them: ids in between are free. */
 void fp_inodes_settle(struct fp_inodes *t);
-/* The handle of what fd refers to. */
-int fp_handle_of(int fd, struct fp_handle *ret);
 
 struct fp_inode_counts {
 	size_t known, hot;

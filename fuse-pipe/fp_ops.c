@@ -64,23 +64,24 @@ void fp_call_valid(const struct fp_call *c, uint64_t *ret_s, uint32_t *ret_ns)
 	*ret_ns = ms % 1000 * 1000000;
 }
 
-static void keep_node(struct fp_call *c, struct fp_inode *in)
+void fp_call_keep(struct fp_call *c, struct fp_inode *in)
 {
 	uint8_t key[FP_KEY_SIZE], value[FP_RECORD_MAX];
-	struct fp_handle h;
+	struct fp_place place;
 
-	if (!c->records || fp_inode_handle(c->vol->inodes, in, &h) < 0)
+	if (!c->records || fp_inode_place(c->vol->inodes, in, &place) < 0)
 		return;
-	size_t len = fp_seal_node(c->vol->state, in, &h, key, value);
+	size_t len = fp_seal_node(c->vol->state, in, &place, key, value);
 	fp_item_put_keep(c->items, key, value, len);
 	c->n_items++;
 }
 
-int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, struct fuse_entry_out *ret)
+int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, uint64_t dir,
+		  const char *name, struct fuse_entry_out *ret)
 {
 	struct fp_inode *in = NULL;
 	bool is_new;
-	int r = fp_inode_add(c->vol->inodes, path_fd, st, &in, &is_new);
+	int r = fp_inode_add(c->vol->inodes, path_fd, st, dir, name, &in, &is_new);
 
 	if (r < 0)
 		return r;
@@ -89,20 +90,20 @@ int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, struct 
 	fp_call_valid(c, &ret->attr_valid, &ret->attr_valid_nsec);
 	fp_volume_attr(c->vol, st, &ret->attr);
 	if (is_new)
-		keep_node(c, in);
+		fp_call_keep(c, in);
 	fp_inode_put(c->vol->inodes, in);
 	return 0;
 }
 
-int fp_call_lookup(struct fp_call *c, int dir_fd, const char *name)
+int fp_call_lookup(struct fp_call *c, const struct fp_node *dir, const char *name)
 {
 	struct stat st;
-	int fd = fp_volume_lookup(c->vol, dir_fd, name, &st);
+	int fd = fp_volume_lookup(c->vol, dir->fd, name, &st);
 
 	if (fd < 0)
 		return fd;
 	struct fuse_entry_out *out = fp_call_out(c, sizeof(*out));
-	int r = fp_call_entry(c, fd, &st, out);
+	int r = fp_call_entry(c, fd, &st, dir->in->id, name, out);
 	if (r < 0)
 		c->out_len -= sizeof(*out);
 	return r;

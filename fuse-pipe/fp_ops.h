@@ -54,12 +54,15 @@ struct fp_open {
 void fp_open_end(struct fp_open *o);
 int fp_call_file(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *ret);
 
-/* Makes path_fd (taken over) a node and fills the entry of a reply. */
-int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st,
-		  struct fuse_entry_out *ret);
+/* Makes path_fd (taken over) a node and fills the entry of a reply. name is its name in the
+ * directory `dir`, or NULL. */
+int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, uint64_t dir,
+		  const char *name, struct fuse_entry_out *ret);
+/* Asks the guest to keep what finds the node again. */
+void fp_call_keep(struct fp_call *c, struct fp_inode *in);
 void fp_call_valid(const struct fp_call *c, uint64_t *ret_s, uint32_t *ret_ns);
 /* Looks a name up with the rights of the moment and appends its entry to the reply. */
-int fp_call_lookup(struct fp_call *c, int dir_fd, const char *name);
+int fp_call_lookup(struct fp_call *c, const struct fp_node *dir, const char *name);
 
 int fp_op_lookup(struct fp_call *c);
 int fp_op_readlink(struct fp_call *c);

@@ -40,7 +40,7 @@ static void look_up(const struct listing *l, const char *name, struct fuse_entry
 	int fd = is_dots(name) ? -ENOENT : fp_volume_lookup(l->c->vol, l->dir_fd, name, &st);
 
 	if (fd >= 0)
-		(void)fp_call_entry(l->c, fd, &st, ret);
+		(void)fp_call_entry(l->c, fd, &st, l->c->q->head.nodeid, name, ret);
 }
 
 /* False when there is no more room. */

@@ -26,7 +26,7 @@ int fp_op_lookup(struct fp_call *c)
 
 	if (r < 0)
 		return r;
-	r = fp_call_lookup(c, dir.fd, c->q->name[0]);
+	r = fp_call_lookup(c, &dir, c->q->name[0]);
 	/* That a name is not there may be remembered as long as that it is. */
 	if (r == -ENOENT && c->vol->opt.cache != FP_STRICT && c->vol->opt.timeout_ms) {
 		struct fuse_entry_out *out = fp_call_out(c, sizeof(*out));
@@ -60,7 +60,7 @@ static int made(struct fp_call *c, const struct fp_node *dir, int r)
 
 	if (code < 0 && !(code == -EEXIST && c->again))
 		return code;
-	return fp_call_lookup(c, dir->fd, c->q->name[0]);
+	return fp_call_lookup(c, dir, c->q->name[0]);
 }
 
 int fp_op_symlink(struct fp_call *c)
@@ -133,6 +133,19 @@ int fp_op_rmdir(struct fp_call *c)
 	return unlink_at(c, AT_REMOVEDIR);
 }
 
+/* Where names are places, what was renamed has another. */
+static void note_place(struct fp_call *c, const struct fp_node *dir, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	struct fp_inode *in = fp_inode_moved(c->vol->inodes, &st, dir->in->id, name);
+	if (in)
+		fp_call_keep(c, in);
+	fp_inode_put(c->vol->inodes, in);
+}
+
 static int rename_to(struct fp_call *c, uint64_t newdir, unsigned int flags)
 {
 	auto_node struct fp_node from = {0}, to = {0};
@@ -153,7 +166,13 @@ static int rename_to(struct fp_call *c, uint64_t newdir, unsigned int flags)
 	/* An exchange done twice is undone. */
 	if (c->again && (flags & RENAME_EXCHANGE))
 		return 0;
-	return removed(c, renameat2(from.fd, c->q->name[0], to.fd, c->q->name[1], flags));
+	r = removed(c, renameat2(from.fd, c->q->name[0], to.fd, c->q->name[1], flags));
+	if (r == 0) {
+		note_place(c, &to, c->q->name[1]);
+		if (flags & RENAME_EXCHANGE)
+			note_place(c, &from, c->q->name[0]);
+	}
+	return r;
 }
 
 int fp_op_rename(struct fp_call *c)

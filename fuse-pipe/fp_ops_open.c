@@ -101,7 +101,7 @@ int fp_op_opendir(struct fp_call *c)
 }
 
 /* fd (taken over) is a new or found regular file: its entry, then its handle. */
-static int reply_created(struct fp_call *c, int fd, uint32_t flags)
+static int reply_created(struct fp_call *c, int fd, const char *name, uint32_t flags)
 {
 	auto_close int file = fd;
 	auto_close int path = -1;
@@ -115,7 +115,7 @@ static int reply_created(struct fp_call *c, int fd, uint32_t flags)
 	if (path < 0)
 		return path;
 	struct fuse_entry_out *entry = fp_call_out(c, sizeof(*entry));
-	r = fp_call_entry(c, TAKE_FD(path), &st, entry);
+	r = fp_call_entry(c, TAKE_FD(path), &st, c->q->head.nodeid, name, entry);
 	if (r < 0)
 		return r;
 	uint64_t id = entry->nodeid;
@@ -167,7 +167,7 @@ int fp_op_create(struct fp_call *c)
 		fd = open_existing(c, dir.fd, in);
 	else if (fd < 0)
 		fd = -errno;
-	return fd < 0 ? fd : reply_created(c, fd, in->flags);
+	return fd < 0 ? fd : reply_created(c, fd, c->q->name[0], in->flags);
 }
 
 int fp_op_tmpfile(struct fp_call *c)
@@ -188,7 +188,7 @@ int fp_op_tmpfile(struct fp_call *c)
 	fp_creds_umask(in->umask);
 	(void)snprintf(name, sizeof(name), "%d", dir.fd);
 	int fd = openat(c->vol->proc_fd, name, flags, mode);
-	return fd < 0 ? -errno : reply_created(c, fd, in->flags);
+	return fd < 0 ? -errno : reply_created(c, fd, NULL, in->flags);
 }
 
 int fp_op_release(struct fp_call *c)

@@ -14,7 +14,7 @@
 #include "log.h"
 #include "xalloc.h"
 
-#define WORKERS 16
+#define WORKERS 64
 #define WORKERS_MAX 256
 #define HELLO_MS 10000
 #define RECORDS_MS 60000
@@ -156,7 +156,7 @@ static int read_hello(struct fp_stream *st, struct fp_hello *hello, struct err *
 static int restore(struct fp_volume *v, const struct fp_record *rec)
 {
 	if (!rec->is_file)
-		return fp_inode_restore(v->inodes, rec->id, &rec->st, &rec->handle);
+		return fp_inode_restore(v->inodes, rec->id, &rec->st, &rec->place);
 	struct fp_inode *in = fp_inode_get(v->inodes, rec->node);
 	int r = in ? fp_file_restore(v->files, rec->id, in, rec->flags) : -ESTALE;
 	if (r < 0)

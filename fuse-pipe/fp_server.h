@@ -13,7 +13,7 @@ struct fp_server;
 
 struct fp_server_options {
 	struct fp_options volume;
-	unsigned int workers; /* 0: 16 */
+	unsigned int workers; /* 0: 64 */
 	uint32_t spin_us;     /* how long to ask for the next request before sleeping */
 };
 

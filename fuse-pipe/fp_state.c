@@ -147,7 +147,9 @@ enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_resu
 /* --- sealed records: {u32 kind, u32 0, u64 id} -> fields, then a MAC over key and fields --- */
 
 enum { KIND_NODE = 1, KIND_FILE = 2 };
-#define NODE_FIXED 28
+/* Of a node: device, inode, parent (0: found by handle), type, handle's type, length of the handle;
+ * then handle and name. */
+#define NODE_FIXED 36
 #define FILE_FIXED 12
 
 static void put_key(uint32_t kind, uint64_t id, uint8_t key[FP_KEY_SIZE])
@@ -189,17 +191,22 @@ static size_t seal(struct fp_state *s, const uint8_t key[FP_KEY_SIZE], uint8_t v
 	return len + MAC;
 }
 
-size_t fp_seal_node(struct fp_state *s, const struct fp_inode *in, const struct fp_handle *handle,
+size_t fp_seal_node(struct fp_state *s, const struct fp_inode *in, const struct fp_place *place,
 		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX])
 {
+	const struct fp_handle *h = &place->handle;
+	size_t len = NODE_FIXED + h->bytes, name = place->by_name ? strlen(place->name) : 0;
+
 	put_key(KIND_NODE, in->id, key);
 	store_le64(value, in->dev);
 	store_le64(value + 8, in->ino);
-	store_le32(value + 16, in->type);
-	store_le32(value + 20, handle->bytes);
-	store_le32(value + 24, (uint32_t)handle->type);
-	memcpy(value + NODE_FIXED, handle->data, handle->bytes);
-	return seal(s, key, value, NODE_FIXED + handle->bytes);
+	store_le64(value + 16, place->by_name ? place->parent : 0);
+	store_le32(value + 24, in->type);
+	store_le32(value + 28, (uint32_t)h->type);
+	store_le32(value + 32, h->bytes);
+	memcpy(value + NODE_FIXED, h->data, h->bytes);
+	memcpy(value + len, place->name, name);
+	return seal(s, key, value, len + name);
 }
 
 size_t fp_seal_file(struct fp_state *s, uint64_t id, uint64_t node, int flags,
@@ -213,16 +220,22 @@ size_t fp_seal_file(struct fp_state *s, uint64_t id, uint64_t node, int flags,
 
 static int read_node(const uint8_t *value, size_t len, struct fp_record *r)
 {
+	struct fp_handle *h = &r->place.handle;
+
 	if (len < NODE_FIXED)
 		return -EBADMSG;
 	r->st.st_dev = load_le64(value);
 	r->st.st_ino = load_le64(value + 8);
-	r->st.st_mode = load_le32(value + 16) & S_IFMT;
-	r->handle.bytes = load_le32(value + 20);
-	r->handle.type = (int32_t)load_le32(value + 24);
-	if (r->handle.bytes > FP_HANDLE_MAX || r->handle.bytes != len - NODE_FIXED)
+	r->place.parent = load_le64(value + 16);
+	r->place.by_name = r->place.parent != 0;
+	r->st.st_mode = load_le32(value + 24) & S_IFMT;
+	h->type = (int32_t)load_le32(value + 28);
+	h->bytes = load_le32(value + 32);
+	len -= NODE_FIXED;
+	if (h->bytes > FP_HANDLE_MAX || h->bytes > len || len - h->bytes > NAME_MAX)
 		return -EBADMSG;
-	memcpy(r->handle.data, value + NODE_FIXED, r->handle.bytes);
+	memcpy(h->data, value + NODE_FIXED, h->bytes);
+	memcpy(r->place.name, value + NODE_FIXED + h->bytes, len - h->bytes);
 	return 0;
 }
 

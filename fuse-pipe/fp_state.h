@@ -35,7 +35,7 @@ void fp_log_end(struct fp_state *s, uint32_t ticket, int result);
 enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_result);
 
 /* Sealed records: {key, value} for the guest to keep. Return the length of the value. */
-size_t fp_seal_node(struct fp_state *s, const struct fp_inode *in, const struct fp_handle *handle,
+size_t fp_seal_node(struct fp_state *s, const struct fp_inode *in, const struct fp_place *place,
 		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX]);
 size_t fp_seal_file(struct fp_state *s, uint64_t id, uint64_t node, int flags,
 		    uint8_t key[FP_KEY_SIZE], uint8_t value[FP_RECORD_MAX]);
@@ -46,7 +46,7 @@ struct fp_record {
 	bool is_file;
 	uint64_t id;
 	struct stat st; /* node: device, inode, type */
-	struct fp_handle handle;
+	struct fp_place place;
 	uint64_t node; /* file */
 	int flags;
 };

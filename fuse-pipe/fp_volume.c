@@ -2,11 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -215,15 +213,11 @@ int fp_volume_check(const struct fp_volume *v, int fd, struct stat *ret)
 
 int fp_volume_lookup(const struct fp_volume *v, int dir_fd, const char *name, struct stat *ret)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-	};
-	auto_close int fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+	auto_close int fd = fp_name_open(dir_fd, name);
 	int r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = fp_volume_check(v, fd, ret);
 	return r < 0 ? r : TAKE_FD(fd);
 }

@@ -34,7 +34,7 @@
 #define FP_GROUPS_MAX 4096
 #define FP_GROUP_RULES_MAX 16
 #define FP_KEY_SIZE 16
-#define FP_RECORD_MAX 192         /* value of one record */
+#define FP_RECORD_MAX 448         /* value of one record */
 #define FP_RECORDS_MAX (1u << 20) /* a guest keeps no more */
 
 /* Flags of a frame. */

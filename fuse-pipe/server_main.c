@@ -165,7 +165,7 @@ static int run(const struct args *a, struct fp_server_options *opt, struct err *
 
 int main(int argc, char **argv)
 {
-	struct args a = {.trust = "squash", .cache = "shared", .timeout_ms = 1000, .workers = 16};
+	struct args a = {.trust = "squash", .cache = "shared", .timeout_ms = 1000, .workers = 64};
 	struct fp_server_options opt = {0};
 	struct err err = {0};
 	bool help = false;

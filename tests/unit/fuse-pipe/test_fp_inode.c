@@ -50,7 +50,7 @@ static uint64_t add(const struct world *w, const char *name, bool *ret_new)
 	bool is_new;
 
 	cr_assert(fd >= 0 && fstat(fd, &st) == 0);
-	cr_assert_eq(fp_inode_add(w->t, fd, &st, &in, &is_new), 0);
+	cr_assert_eq(fp_inode_add(w->t, fd, &st, FUSE_ROOT_ID, name, &in, &is_new), 0);
 	if (ret_new)
 		*ret_new = is_new;
 	uint64_t id = in->id;
@@ -195,16 +195,16 @@ Test(fp_inode, a_cold_node_whose_file_is_gone_is_stale)
 Test(fp_inode, the_handle_tells_an_old_file_from_a_new_one_with_its_number)
 {
 	auto_world struct world w = {0};
-	struct fp_handle old;
+	struct fp_place old = {0};
 	struct stat st;
 
 	need_handles();
 	begin(&w, 100);
 	make(&w, "a");
 	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
-	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &old) == 0);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &old.handle) == 0);
 	(void)close(fd);
-	old.data[old.bytes - 1] ^= 1; /* another generation */
+	old.handle.data[old.handle.bytes - 1] ^= 1; /* another generation */
 	const uint64_t id = 7ull << 32 | 5;
 	cr_assert_eq(fp_inode_restore(w.t, id, &st, &old), 0);
 	bool is_new = false;
@@ -216,7 +216,7 @@ Test(fp_inode, the_handle_tells_an_old_file_from_a_new_one_with_its_number)
 Test(fp_inode, a_node_of_an_earlier_process_comes_back_under_its_id)
 {
 	auto_world struct world w = {0};
-	struct fp_handle h;
+	struct fp_place h = {0};
 	struct stat st;
 	const uint64_t id = 7ull << 32 | 5;
 
@@ -224,12 +224,12 @@ Test(fp_inode, a_node_of_an_earlier_process_comes_back_under_its_id)
 	begin(&w, 100);
 	make(&w, "a");
 	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
-	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &h) == 0);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &h.handle) == 0);
 	(void)close(fd);
 	cr_assert_eq(fp_inode_restore(w.t, id, &st, &h), 0);
 	cr_expect_eq(fp_inode_restore(w.t, id, &st, &h), -EEXIST);
-	cr_expect_eq(fp_inode_restore(w.t, FUSE_ROOT_ID, &st, &h), -EINVAL);
-	cr_expect_eq(fp_inode_restore(w.t, FP_INODES_MAX + 1, &st, &h), -EINVAL);
+	cr_expect_eq(fp_inode_restore(w.t, FUSE_ROOT_ID, &st, &h), -EEXIST);
+	cr_expect_eq(fp_inode_restore(w.t, UINT32_MAX, &st, &h), -EINVAL);
 	fp_inodes_settle(w.t);
 	cr_expect_eq(add(&w, "a", NULL), id, "found, not made again");
 	cr_expect_geq(fd_of(&w, id), 0);
@@ -242,16 +242,126 @@ Test(fp_inode, a_node_of_an_earlier_process_comes_back_under_its_id)
 Test(fp_inode, ids_between_restored_ones_are_used)
 {
 	auto_world struct world w = {0};
-	struct fp_handle h;
+	struct fp_place h = {0};
 	struct stat st;
 
 	begin(&w, 100);
 	make(&w, "a");
 	make(&w, "b");
 	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
-	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &h) == 0);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &h.handle) == 0);
 	(void)close(fd);
 	cr_assert_eq(fp_inode_restore(w.t, 9ull << 32 | 1000, &st, &h), 0);
 	fp_inodes_settle(w.t);
 	cr_expect_lt((uint32_t)add(&w, "b", NULL), 1000);
+}
+
+/* --- where handles cannot be opened, names are places --- */
+
+static void become_nobody(void)
+{
+	if (geteuid() == 0 && (setresgid(4711, 4711, 4711) < 0 || setresuid(4711, 4711, 4711) < 0))
+		cr_skip_test("cannot become another user");
+}
+
+static void make_dir(const struct world *w, const char *name)
+{
+	cr_assert_eq(mkdirat(w->fd, name, 0700), 0);
+}
+
+/* A file in a directory of the root. */
+static uint64_t add_in(const struct world *w, uint64_t dir, const char *dir_name, const char *name)
+{
+	auto_free char *path = path_join(dir_name, name);
+	int fd = openat(w->fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct fp_inode *in = NULL;
+	struct stat st;
+	bool is_new;
+
+	cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+	cr_assert_eq(fp_inode_add(w->t, fd, &st, dir, name, &in, &is_new), 0);
+	uint64_t id = in->id;
+	fp_inode_put(w->t, in);
+	return id;
+}
+
+static void make_cold(const struct world *w)
+{
+	make(w, "x1");
+	make(w, "x2");
+	(void)add(w, "x1", NULL);
+	(void)add(w, "x2", NULL);
+}
+
+Test(fp_inode, without_handles_a_cold_node_is_found_by_name)
+{
+	auto_world struct world w = {0};
+	struct stat st, want;
+
+	become_nobody();
+	begin(&w, 1);
+	make_dir(&w, "d");
+	make(&w, "d/f");
+	uint64_t d = add(&w, "d", NULL), f = add_in(&w, d, "d", "f");
+	make_cold(&w);
+	cr_expect_leq(fp_inodes_count(w.t).hot, 2);
+	int fd = fd_of(&w, f);
+	cr_assert_geq(fd, 0);
+	cr_expect(fstat(fd, &st) == 0 && fstatat(w.fd, "d/f", &want, 0) == 0);
+	cr_expect_eq(st.st_ino, want.st_ino);
+}
+
+Test(fp_inode, without_handles_another_file_under_the_name_is_not_taken_for_it)
+{
+	auto_world struct world w = {0};
+
+	become_nobody();
+	begin(&w, 1);
+	make(&w, "f");
+	uint64_t f = add(&w, "f", NULL);
+	make_cold(&w);
+	make(&w, "other");
+	cr_assert_eq(renameat(w.fd, "other", w.fd, "f"), 0);
+	cr_expect_eq(fd_of(&w, f), -ESTALE);
+}
+
+Test(fp_inode, without_handles_a_moved_node_is_followed_when_it_is_told_of)
+{
+	auto_world struct world w = {0};
+	struct stat st;
+
+	become_nobody();
+	begin(&w, 1);
+	make_dir(&w, "d");
+	make(&w, "f");
+	uint64_t d = add(&w, "d", NULL), f = add(&w, "f", NULL);
+	cr_assert_eq(renameat(w.fd, "f", w.fd, "d/g"), 0);
+	cr_assert_eq(fstatat(w.fd, "d/g", &st, 0), 0);
+	struct fp_inode *in = fp_inode_moved(w.t, &st, d, "g");
+	cr_assert(in && in->id == f);
+	fp_inode_put(w.t, in);
+	make_cold(&w);
+	cr_expect_geq(fd_of(&w, f), 0);
+}
+
+Test(fp_inode, without_handles_a_place_outlives_the_process)
+{
+	auto_world struct world w = {0};
+	struct fp_place place;
+	struct stat st;
+
+	become_nobody();
+	begin(&w, 100);
+	make(&w, "f");
+	struct fp_inode *in = fp_inode_get(w.t, add(&w, "f", NULL));
+	cr_assert_eq(fp_inode_place(w.t, in, &place), 0);
+	cr_expect(place.by_name && place.parent == FUSE_ROOT_ID);
+	cr_expect_str_eq(place.name, "f");
+	cr_assert_eq(fstat(fp_inode_fd(w.t, in), &st), 0);
+	fp_inode_put(w.t, in);
+	fp_inodes_free(w.t);
+	cr_assert_eq(fp_inodes_new(w.fd, 100, &w.t, NULL), 0);
+	const uint64_t id = 7ull << 32 | 5;
+	cr_assert_eq(fp_inode_restore(w.t, id, &st, &place), 0);
+	cr_expect_geq(fd_of(&w, id), 0);
 }

@@ -53,7 +53,7 @@ static void begin(struct world *w)
 	cr_assert_eq(fp_locks_new(w->inodes, w->proc, done, &w->l, NULL), 0);
 	int fd = openat(w->fd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	cr_assert(fd >= 0 && fstat(fd, &st) == 0);
-	cr_assert_eq(fp_inode_add(w->inodes, fd, &st, &w->in, &is_new), 0);
+	cr_assert_eq(fp_inode_add(w->inodes, fd, &st, 0, NULL, &w->in, &is_new), 0);
 }
 
 static void end(struct world *w)
@@ -158,7 +158,7 @@ Test(fp_locks, pipes_have_none)
 	cr_assert_eq(mkfifoat(w.fd, "p", 0600), 0);
 	int fd = openat(w.fd, "p", O_PATH | O_CLOEXEC);
 	cr_assert_eq(fstat(fd, &st), 0);
-	cr_assert_eq(fp_inode_add(w.inodes, fd, &st, &in, &is_new), 0);
+	cr_assert_eq(fp_inode_add(w.inodes, fd, &st, 0, NULL, &in, &is_new), 0);
 	struct fp_lock_want k = want(1, F_WRLCK, 0, 0);
 	cr_expect_eq(fp_lock_set(w.l, in, &k), -EINVAL);
 	fp_inode_put(w.inodes, in);

@@ -28,32 +28,36 @@ static struct fp_state *open_at(const char *path)
 }
 
 static const struct fp_inode node = {.id = 0x500000007, .dev = 66, .ino = 1234, .type = S_IFDIR};
-static const struct fp_handle handle = {.bytes = 8, .type = 1, .data = "handle!"};
+static const struct fp_place place = {.handle = {.bytes = 8, .type = 1, .data = "handle!"}};
 
 Test(fp_state, a_sealed_node_comes_back)
 {
 	auto_state struct fp_state *s = open_at(NULL);
 	uint8_t key[FP_KEY_SIZE], value[FP_RECORD_MAX];
 	struct fp_record r;
-	size_t len = fp_seal_node(s, &node, &handle, key, value);
+	size_t len = fp_seal_node(s, &node, &place, key, value);
 
 	cr_assert_leq(len, FP_RECORD_MAX);
 	cr_assert_eq(fp_unseal(s, key, value, len, &r), 0);
 	cr_expect(!r.is_file && r.id == node.id && r.st.st_dev == 66 && r.st.st_ino == 1234);
-	cr_expect(r.st.st_mode == S_IFDIR && r.handle.bytes == 8 && r.handle.type == 1);
-	cr_expect_eq(memcmp(r.handle.data, "handle!", 8), 0);
+	cr_expect(r.st.st_mode == S_IFDIR && r.place.handle.bytes == 8 && r.place.handle.type == 1);
+	cr_expect_eq(memcmp(r.place.handle.data, "handle!", 8), 0);
 }
 
-Test(fp_state, the_longest_handle_fits)
+Test(fp_state, the_longest_handle_and_name_fit)
 {
 	auto_state struct fp_state *s = open_at(NULL);
-	struct fp_handle longest = {.bytes = FP_HANDLE_MAX};
+	struct fp_place longest = {
+		.by_name = true, .handle = {.bytes = FP_HANDLE_MAX}, .parent = 77};
 	uint8_t key[FP_KEY_SIZE], value[FP_RECORD_MAX];
 	struct fp_record r;
+	memset(longest.name, 'n', NAME_MAX);
 	size_t len = fp_seal_node(s, &node, &longest, key, value);
 
 	cr_assert_leq(len, FP_RECORD_MAX);
-	cr_expect_eq(fp_unseal(s, key, value, len, &r), 0);
+	cr_assert_eq(fp_unseal(s, key, value, len, &r), 0);
+	cr_expect(r.place.by_name && r.place.parent == 77);
+	cr_expect_str_eq(r.place.name, longest.name);
 }
 
 Test(fp_state, a_sealed_file_comes_back)
@@ -73,7 +77,7 @@ Test(fp_state, whatever_is_changed_is_refused)
 	auto_state struct fp_state *other = open_at(NULL);
 	uint8_t key[FP_KEY_SIZE], value[FP_RECORD_MAX];
 	struct fp_record r;
-	size_t len = fp_seal_node(s, &node, &handle, key, value);
+	size_t len = fp_seal_node(s, &node, &place, key, value);
 
 	for (size_t i = 0; i < len; i++) {
 		value[i] ^= 1;
@@ -103,7 +107,7 @@ Test(fp_state, the_key_and_the_log_outlive_the_process)
 
 	struct fp_state *s = open_at(path);
 	cr_expect_not(fp_state_session(s, session));
-	size_t len = fp_seal_node(s, &node, &handle, key, value);
+	size_t len = fp_seal_node(s, &node, &place, key, value);
 	fp_log_end(s, fp_log_begin(s, 10), 0);
 	fp_log_end(s, fp_log_begin(s, 12), -EEXIST);
 	(void)fp_log_begin(s, 14);

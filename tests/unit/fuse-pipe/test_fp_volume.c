@@ -147,7 +147,7 @@ Test(fp_volume, a_reset_forgets_nodes_and_handles)
 	begin(&w);
 	make(&w, "f");
 	int fd = fp_volume_lookup(w.v, w.root, "f", &st);
-	cr_assert_eq(fp_inode_add(w.v->inodes, fd, &st, &in, &is_new), 0);
+	cr_assert_eq(fp_inode_add(w.v->inodes, fd, &st, 0, NULL, &in, &is_new), 0);
 	uint64_t id = in->id;
 	fp_inode_put(w.v->inodes, in);
 	cr_assert_eq(fp_volume_reset(w.v, done, NULL), 0);
