@@ -1,6 +1,7 @@
 #include "fp_stream.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,6 +29,7 @@ struct fp_rx {
 	uint8_t *out; /* frames ready to leave, then the one being made */
 	size_t out_len;
 	struct buf items;
+	bool spins; /* the last request came soon */
 	/* Since when an operation runs here; 0 when none does, CLAIMED when the watchdog has given
 	 * the stream to another thread meanwhile. */
 	_Atomic uint64_t busy_ms;
@@ -210,22 +212,33 @@ static uint64_t now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* The next request often follows at once, and asking for it costs less than being woken. */
-static ssize_t receive(struct fp_stream *st, void *at, size_t size)
+/* True with *ret when something (or the end) came in time. */
+static bool spin(struct fp_stream *st, void *at, size_t size, uint64_t until, ssize_t *ret)
 {
-	const uint64_t until = st->spin_us ? now_us() + st->spin_us : 0;
+	do {
+		*ret = recv(st->fd, at, size, MSG_DONTWAIT);
+		if (*ret >= 0 || (errno != EAGAIN && errno != EINTR))
+			return true;
+		(void)sched_yield(); /* whom we wait for may need this processor */
+	} while (now_us() < until);
+	return false;
+}
+
+/* The next request often follows at once, and asking for it costs less than being woken: as long as
+ * that proves true. Where others need the processor, requests take longer to follow, and asking
+ * ends by itself. */
+static ssize_t receive(struct fp_rx *rx, void *at, size_t size)
+{
+	struct fp_stream *st = rx->st;
+	const uint64_t begun = st->spin_us ? now_us() : 0;
 	ssize_t n;
 
-	while (st->spin_us) {
-		n = recv(st->fd, at, size, MSG_DONTWAIT);
-		if (n >= 0 || (errno != EAGAIN && errno != EINTR))
-			return n;
-		if (now_us() >= until)
-			break;
-	}
+	if (rx->spins && spin(st, at, size, begun + st->spin_us, &n))
+		return n;
 	do
 		n = recv(st->fd, at, size, 0);
 	while (n < 0 && errno == EINTR);
+	rx->spins = st->spin_us && now_us() - begun <= 3ull * st->spin_us;
 	return n;
 }
 
@@ -252,7 +265,7 @@ static int serve(struct fp_rx *rx, struct err *err)
 		if (r < 0)
 			return r;
 		make_room(rx);
-		ssize_t n = receive(rx->st, rx->in + rx->end, (IN_SIZE & ~63u) - rx->end);
+		ssize_t n = receive(rx, rx->in + rx->end, (IN_SIZE & ~63u) - rx->end);
 		if (n == 0)
 			return 0;
 		if (n < 0)

@@ -165,7 +165,11 @@ static int run(const struct args *a, struct fp_server_options *opt, struct err *
 
 int main(int argc, char **argv)
 {
-	struct args a = {.trust = "squash", .cache = "shared", .timeout_ms = 1000, .workers = 64};
+	struct args a = {.trust = "squash",
+			 .cache = "shared",
+			 .timeout_ms = 1000,
+			 .workers = 64,
+			 .spin_us = 30};
 	struct fp_server_options opt = {0};
 	struct err err = {0};
 	bool help = false;
