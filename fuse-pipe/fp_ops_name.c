@@ -134,13 +134,13 @@ int fp_op_rmdir(struct fp_call *c)
 }
 
 /* Where names are places, what was renamed has another. */
-static void note_place(struct fp_call *c, const struct fp_node *dir, const char *name)
+static void note_place(struct fp_call *c, uint64_t dir, int dir_fd, const char *name)
 {
 	struct stat st;
 
-	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	struct fp_inode *in = fp_inode_moved(c->vol->inodes, &st, dir->in->id, name);
+	struct fp_inode *in = fp_inode_moved(c->vol->inodes, &st, dir, name);
 	if (in)
 		fp_call_keep(c, in);
 	fp_inode_put(c->vol->inodes, in);
@@ -168,9 +168,9 @@ static int rename_to(struct fp_call *c, uint64_t newdir, unsigned int flags)
 		return 0;
 	r = removed(c, renameat2(from.fd, c->q->name[0], to.fd, c->q->name[1], flags));
 	if (r == 0) {
-		note_place(c, &to, c->q->name[1]);
+		note_place(c, newdir, to.fd, c->q->name[1]);
 		if (flags & RENAME_EXCHANGE)
-			note_place(c, &from, c->q->name[0]);
+			note_place(c, c->q->head.nodeid, from.fd, c->q->name[0]);
 	}
 	return r;
 }
