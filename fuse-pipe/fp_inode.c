@@ -63,6 +63,9 @@ static void drop_fd(struct fp_inodes *t, struct fp_inode *in)
 	unlink_hot(t, in);
 	cleanup_close_p(&in->fd);
 	t->hot--;
+	if (in->data_fd >= 0)
+		t->hot--;
+	cleanup_close_p(&in->data_fd);
 }
 
 /* An inode without a name lives only as long as its descriptor. */
@@ -153,7 +156,7 @@ static struct fp_inode *new_inode(const struct stat *st)
 {
 	struct fp_inode *in = xcalloc(1, sizeof(*in));
 
-	in->fd = -1;
+	in->fd = in->data_fd = -1;
 	in->dev = st->st_dev;
 	in->ino = st->st_ino;
 	in->type = st->st_mode & S_IFMT;
@@ -233,6 +236,7 @@ void fp_inodes_free(struct fp_inodes *t)
 		if (!in)
 			continue;
 		cleanup_close_p(&in->fd);
+		cleanup_close_p(&in->data_fd);
 		free_inode(in);
 	}
 	fp_ids_free(&t->ids);
@@ -333,6 +337,36 @@ static int open_inode(struct fp_inodes *t, struct fp_inode *in, int depth)
 int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in)
 {
 	return open_inode(t, in, 0);
+}
+
+int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd)
+{
+	int path_fd = fp_inode_fd(t, in);
+	char name[16];
+
+	if (path_fd < 0 || in->type != S_IFREG)
+		return path_fd < 0 ? path_fd : -EBADF;
+	(void)pthread_mutex_lock(&t->lock);
+	int fd = in->data_fd;
+	(void)pthread_mutex_unlock(&t->lock);
+	if (fd >= 0)
+		return fd;
+	(void)snprintf(name, sizeof(name), "%d", path_fd);
+	fd = openat(proc_fd, name, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	(void)pthread_mutex_lock(&t->lock);
+	if (in->data_fd < 0) {
+		in->data_fd = TAKE_FD(fd);
+		t->hot++;
+		keep_within_limit(t);
+	}
+	int got = in->data_fd;
+	(void)pthread_mutex_unlock(&t->lock);
+	cleanup_close_p(&fd);
+	return got;
 }
 
 int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t parent,

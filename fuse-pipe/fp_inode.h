@@ -26,6 +26,7 @@ struct fp_inode {
 	struct fp_lock *locks; /* fp_locks.c's */
 	/* The table's own. */
 	int fd;
+	int data_fd; /* of everybody who has it open without a handle; hot only */
 	uint32_t refs;
 	uint64_t lookups; /* what the guest has been told and not forgotten */
 	bool restored;    /* known before this process: what it owes is not known */
@@ -51,6 +52,9 @@ int fp_inode_hot_fd(struct fp_inodes *t, struct fp_inode *in);
 /* Its O_PATH descriptor, good while the reference is held; -ESTALE when the inode is gone. Needs
  * the server's rights. */
 int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in);
+/* A descriptor for data that everybody shares who was told to open nothing, good while the
+ * reference is held: opened with the rights of the moment, for writing where that is allowed. */
+int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd);
 /* What fd (taken over in any case) and st are of: found or new, with a reference and one lookup
  * more. name in the directory `parent` is how it was found, NULL when it has none. -ENFILE when the
  * table is full. */

@@ -42,13 +42,32 @@ void fp_open_end(struct fp_open *o)
 {
 	if (o->file)
 		fp_file_put(o->vol->files, o->file);
+	if (o->in)
+		fp_inode_put(o->vol->inodes, o->in);
 	o->file = NULL;
+	o->in = NULL;
+}
+
+static int shared_data(struct fp_call *c, uint64_t node, struct fp_open *ret)
+{
+	int fd = fp_volume_node(c->vol, node, &ret->in);
+
+	if (fd < 0)
+		return fd;
+	ret->vol = c->vol;
+	fd = fp_volume_server_rights(c->vol);
+	if (fd == 0)
+		fd = fp_inode_data_fd(c->vol->inodes, ret->in, c->vol->proc_fd);
+	ret->fd = fd;
+	return fd < 0 ? fd : 0;
 }
 
 int fp_call_file(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *ret)
 {
+	/* No handle is 0. */
+	if (fh == 0 && fp_volume_may_skip_open(c->vol))
+		return shared_data(c, node, ret);
 	int fd = fp_volume_file(c->vol, fh, node, &ret->file);
-
 	if (fd < 0)
 		return fd;
 	ret->vol = c->vol;
@@ -172,6 +191,11 @@ static int op_init(struct fp_call *c)
 		flags |= FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS;
 	if (c->vol->opt.cache != FP_STRICT)
 		flags |= FUSE_CACHE_SYMLINKS;
+	/* Opening is a message less, and so is closing: the kernel is told at its first OPEN. */
+	atomic_store(&c->vol->skips_open,
+		     fp_volume_may_skip_open(c->vol) && (offered & FUSE_NO_OPEN_SUPPORT));
+	if (atomic_load(&c->vol->skips_open))
+		flags &= ~(uint64_t)FUSE_ATOMIC_O_TRUNC;
 	flags = (flags & offered) | FUSE_INIT_EXT;
 	struct fuse_init_out *out = fp_call_out(c, sizeof(*out));
 	*out = (struct fuse_init_out){

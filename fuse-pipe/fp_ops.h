@@ -45,9 +45,11 @@ struct fp_node {
 #define auto_node __attribute__((cleanup(fp_node_end)))
 void fp_node_end(struct fp_node *n);
 int fp_call_node(struct fp_call *c, uint64_t id, struct fp_node *ret);
+/* An open file; or, where nothing is opened (fp_volume.h), the node itself and no file. */
 struct fp_open {
 	struct fp_volume *vol;
 	struct fp_file *file;
+	struct fp_inode *in;
 	int fd;
 };
 #define auto_open __attribute__((cleanup(fp_open_end)))

@@ -100,12 +100,13 @@ static int set_size(struct fp_call *c, const struct fp_node *n, const struct fus
 		return -EINVAL;
 	if (in->valid & FATTR_FH)
 		r = fp_call_file(c, in->fh, c->q->head.nodeid, &o);
-	if (r == 0 && c->vol->opt.trust != FP_ROOTLESS && (o.file || c->vol->opt.trust == FP_FULL))
+	if (r == 0 && c->vol->opt.trust != FP_ROOTLESS &&
+	    (in->valid & FATTR_FH || c->vol->opt.trust == FP_FULL))
 		r = in->valid & FATTR_KILL_SUIDGID ? fp_volume_kill_suid(c->vol, c->q)
 						   : fp_creds_server();
 	if (r < 0)
 		return r;
-	if (o.file)
+	if (in->valid & FATTR_FH)
 		return truncate_fd(o.fd, in->size);
 	fd = fp_volume_reopen(c->vol, n->fd, O_WRONLY | O_NONBLOCK);
 	return fd < 0 ? fd : truncate_fd(fd, in->size);

@@ -96,7 +96,7 @@ static int read_dir(struct fp_call *c, bool plus)
 
 	if (r < 0)
 		return r;
-	if (!(o.file->flags & O_DIRECTORY))
+	if (!o.file || !(o.file->flags & O_DIRECTORY))
 		return -ENOTDIR;
 	if (l.size > c->out_max)
 		l.size = c->out_max;

@@ -163,6 +163,8 @@ static int begin_lock(struct fp_call *c, struct fp_open *o, struct fp_lock_want 
 
 	if (r == 0)
 		r = begin(c, in->fh, o);
+	if (r == 0 && !o->file)
+		r = -EBADF; /* the guest keeps such locks itself */
 	/* The lock's own descriptor is opened with the server's rights: it moves no data. */
 	return r < 0 ? r : fp_volume_server_rights(c->vol);
 }

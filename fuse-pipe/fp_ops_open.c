@@ -66,6 +66,8 @@ int fp_op_open(struct fp_call *c)
 	auto_node struct fp_node n = {0};
 	int flags = (int)(in->flags & FLAGS_KEPT), fd, r;
 
+	if (atomic_load(&c->vol->skips_open))
+		return -ENOSYS;
 	if ((in->flags & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
 	if (c->vol->opt.read_only && writes(in->flags))
@@ -154,7 +156,9 @@ int fp_op_create(struct fp_call *c)
 		.mode = fp_volume_mode(c->vol, S_IFREG | (in->mode & 07777)) & 07777,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
 	};
-	int r = fp_call_node(c, c->q->head.nodeid, &dir);
+	/* What it opens would never be closed: the kernel makes the file and opens nothing. */
+	int r = atomic_load(&c->vol->skips_open) ? -ENOSYS
+						 : fp_call_node(c, c->q->head.nodeid, &dir);
 
 	if (r == 0)
 		r = fp_volume_rights(c->vol, c->q);
@@ -177,7 +181,8 @@ int fp_op_tmpfile(struct fp_call *c)
 	int flags = (int)(in->flags & (O_ACCMODE | O_EXCL)) | O_TMPFILE | FLAGS_ALWAYS;
 	auto_node struct fp_node dir = {0};
 	char name[16];
-	int r = fp_call_node(c, c->q->head.nodeid, &dir);
+	int r = atomic_load(&c->vol->skips_open) ? -ENOSYS
+						 : fp_call_node(c, c->q->head.nodeid, &dir);
 
 	if (r == 0)
 		r = fp_volume_rights(c->vol, c->q);
@@ -220,6 +225,8 @@ int fp_op_flush(struct fp_call *c)
 
 	if (r < 0)
 		return r;
+	if (!o.file)
+		return -ENOSYS; /* and is not asked again */
 	fp_lock_drop(c->vol->locks, o.file->in, in->lock_owner, false);
 	/* Network file systems report at close what went wrong with writes. */
 	int copy = fcntl(o.fd, F_DUPFD_CLOEXEC, 0);

@@ -115,6 +115,7 @@ int fp_volume_reset(struct fp_volume *v, fp_lock_done done, struct err *err)
 {
 	free_tables(v);
 	atomic_store(&v->ready, false);
+	atomic_store(&v->skips_open, false);
 	return make_tables(v, done, err);
 }
 

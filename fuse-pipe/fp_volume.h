@@ -45,7 +45,8 @@ struct fp_volume {
 	struct fp_files *files;
 	struct fp_locks *locks;
 	struct fp_state *state;
-	atomic_bool ready; /* INIT was answered */
+	atomic_bool ready;      /* INIT was answered */
+	atomic_bool skips_open; /* the guest opens nothing here, and uses handle 0 */
 };
 
 /* root_fd (readable) and proc_fd are borrowed. Begins the locks' thread. */
@@ -71,6 +72,12 @@ int fp_volume_reopen(const struct fp_volume *v, int path_fd, int flags);
 int fp_volume_check(const struct fp_volume *v, int fd, struct stat *ret);
 /* A referenced open file of the node and its descriptor (>= 0), or -EBADF, -ESTALE. */
 int fp_volume_file(struct fp_volume *v, uint64_t fh, uint64_t node, struct fp_file **ret);
+
+/* Nobody else writes and the guest checks permissions: opening would tell the host nothing. */
+static inline bool fp_volume_may_skip_open(const struct fp_volume *v)
+{
+	return v->opt.cache == FP_PRIVATE && v->opt.trust == FP_FULL;
+}
 
 /* How the guest sees it. */
 void fp_volume_attr(const struct fp_volume *v, const struct stat *st, struct fuse_attr *ret);

@@ -76,7 +76,8 @@ void rig_init(struct rig *r)
 {
 	const uint64_t flags = FUSE_INIT_EXT | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT |
 			       FUSE_MAX_PAGES | FUSE_BIG_WRITES | FUSE_DONT_MASK | FUSE_POSIX_ACL |
-			       FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_ATOMIC_O_TRUNC;
+			       FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_ATOMIC_O_TRUNC |
+			       r->offers;
 	struct fuse_init_in in = {
 		.major = 7, .minor = 38, .max_readahead = 131072, .flags = (uint32_t)flags};
 
@@ -88,8 +89,9 @@ void rig_start(struct rig *r, const struct fp_options *opt)
 {
 	static const struct fp_options full = {.trust = FP_FULL, .cache = FP_STRICT};
 	bool keep = r->keeps_records;
+	uint64_t offers = r->offers;
 
-	*r = (struct rig){.keeps_records = keep, .unique = 2};
+	*r = (struct rig){.keeps_records = keep, .offers = offers, .unique = 2};
 	r->dir = tmpdir_new("fuse");
 	r->root = path_join(r->dir, "root");
 	cr_assert_eq(mkdir(r->root, 0755), 0);

@@ -18,7 +18,8 @@ struct rig {
 	const uint32_t *groups;
 	size_t n_groups;
 	bool keeps_records;
-	uint16_t flags; /* of the frames that follow */
+	uint16_t flags;  /* of the frames that follow */
+	uint64_t offers; /* flags of INIT besides what is needed */
 	/* The last reply. */
 	uint8_t *in;
 	int32_t error;

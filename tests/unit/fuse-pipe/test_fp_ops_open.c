@@ -179,3 +179,59 @@ Test(fp_ops_open, private_volumes_keep_data_and_do_not_flush)
 	memcpy(&out, r.out, sizeof(out));
 	cr_expect_eq(out.open_flags, FOPEN_KEEP_CACHE | FOPEN_NOFLUSH);
 }
+
+Test(fp_ops_open, private_volumes_of_full_trust_open_nothing)
+{
+	auto_rig struct rig r = {.offers = FUSE_NO_OPEN_SUPPORT};
+	const struct fp_options priv = {.trust = FP_FULL, .cache = FP_PRIVATE, .timeout_ms = 1000};
+	struct fuse_open_in in = {.flags = O_RDWR};
+	struct fuse_create_in create = {.flags = O_RDWR | O_CREAT, .mode = S_IFREG | 0600};
+	struct fuse_flush_in flush = {0};
+	struct {
+		struct fuse_write_in in;
+		char data[4];
+	} w = {{.size = 4}, "over"};
+
+	rig_start(&r, &priv);
+	rig_write_file(&r, "f", "text and more");
+	uint64_t f = rig_lookup(&r, 1, "f");
+	if (geteuid() != 0)
+		cr_skip_test("needs root: full trust");
+	cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, f, &in, NULL), -ENOSYS);
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &create, "g"), -ENOSYS);
+	cr_expect_eq(RIG_CALL(&r, FUSE_TMPFILE, 1, &create, "/"), -ENOSYS);
+	cr_expect_eq(rig_call(&r, FUSE_WRITE, f, &w, sizeof(w), NULL, NULL), 0);
+	cr_expect_eq(read_some(&r, f, 0), 0);
+	cr_expect(r.out_len == 13 && memcmp(r.out, "over and more", 13) == 0);
+	cr_expect_eq(RIG_CALL(&r, FUSE_FLUSH, f, &flush, NULL), -ENOSYS);
+	cr_expect_eq(read_some(&r, 1, 0), -EBADF, "a directory has no data");
+	struct fuse_lk_in lock = {.lk = {.end = INT64_MAX, .type = F_WRLCK}};
+	cr_expect_eq(RIG_CALL(&r, FUSE_SETLK, f, &lock, NULL), -EBADF);
+	struct fuse_setattr_in cut = {.valid = FATTR_SIZE | FATTR_FH, .size = 4};
+	cr_expect_eq(RIG_CALL(&r, FUSE_SETATTR, f, &cut, NULL), 0);
+	/* Also when its name is gone. */
+	cr_assert_eq(rig_call(&r, FUSE_UNLINK, 1, NULL, 0, "f", NULL), 0);
+	cr_expect_eq(read_some(&r, f, 0), 0);
+	cr_expect(r.out_len == 4 && memcmp(r.out, "over", 4) == 0);
+	uint64_t dir = rig_open(&r, 1, O_RDONLY | O_DIRECTORY);
+	cr_expect_neq(dir, 0);
+}
+
+Test(fp_ops_open, everywhere_else_handle_0_is_none)
+{
+	static const struct fp_options cases[] = {
+		{.trust = FP_FULL, .cache = FP_SHARED},
+		{.trust = FP_FULL, .cache = FP_STRICT},
+		{.trust = FP_SQUASH, .cache = FP_PRIVATE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_rig struct rig r = {.offers = FUSE_NO_OPEN_SUPPORT};
+
+		rig_start(&r, &cases[i]);
+		rig_write_file(&r, "f", "text");
+		uint64_t f = rig_lookup(&r, 1, "f");
+		cr_expect_eq(read_some(&r, f, 0), -EBADF, "%zu", i);
+		(void)rig_open(&r, f, O_RDONLY);
+	}
+}
