@@ -29,8 +29,7 @@ struct wait {
 	struct wait *next;
 	struct fp_inode *in; /* a reference */
 	struct fp_lock_want want;
-	uint64_t unique;
-	void *ticket;
+	struct fp_lock_waiter who;
 	int result;
 };
 
@@ -273,12 +272,12 @@ static bool came_early(struct fp_locks *l, uint64_t unique)
 }
 
 int fp_lock_wait(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_want *want,
-		 uint64_t unique, void *ticket)
+		 const struct fp_lock_waiter *who)
 {
 	(void)pthread_mutex_lock(&l->lock);
 	int r = set(l, in, want);
 	if (r == -EAGAIN) {
-		if (came_early(l, unique)) {
+		if (came_early(l, who->unique)) {
 			r = -EINTR;
 		} else if (l->n_waits >= FP_WAITS_MAX) {
 			r = -ENOLCK;
@@ -288,8 +287,7 @@ int fp_lock_wait(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_w
 			*w = (struct wait){.next = l->waits,
 					   .in = fp_inode_get(l->inodes, in->id),
 					   .want = *want,
-					   .unique = unique,
-					   .ticket = ticket};
+					   .who = *who};
 			l->waits = w;
 			l->n_waits++;
 			kick(l);
@@ -306,7 +304,7 @@ void fp_lock_interrupt(struct fp_locks *l, uint64_t unique)
 
 	(void)pthread_mutex_lock(&l->lock);
 	for (struct wait *w = l->waits; w; w = w->next) {
-		if (w->unique != unique)
+		if (w->who.unique != unique)
 			continue;
 		w->result = -EINTR;
 		found = true;
@@ -318,11 +316,12 @@ void fp_lock_interrupt(struct fp_locks *l, uint64_t unique)
 	(void)pthread_mutex_unlock(&l->lock);
 }
 
-void fp_locks_cancel(struct fp_locks *l)
+void fp_locks_cancel(struct fp_locks *l, const void *group)
 {
 	(void)pthread_mutex_lock(&l->lock);
 	for (struct wait *w = l->waits; w; w = w->next)
-		w->result = -EINTR;
+		if (!group || w->who.group == group)
+			w->result = -EINTR;
 	kick(l);
 	(void)pthread_mutex_unlock(&l->lock);
 }
@@ -374,7 +373,7 @@ static void finish(struct fp_locks *l, struct wait *over)
 		struct wait *w = over;
 
 		over = w->next;
-		l->done(w->ticket, w->result);
+		l->done(w->who.ticket, w->result);
 		fp_inode_put(l->inodes, w->in);
 		free(w);
 	}

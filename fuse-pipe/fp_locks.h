@@ -27,6 +27,13 @@ struct fp_lock_want {
 	uint64_t file;      /* the open file it is asked through */
 };
 
+/* Who waits: group is compared only (the stream, whose end ends the wait). */
+struct fp_lock_waiter {
+	uint64_t unique;
+	void *ticket;
+	const void *group;
+};
+
 /* done is called once per wait that ends, from a thread of the locks' own, without a lock held:
  * result 0 (it has the lock now) or a negative errno. proc_fd is borrowed. */
 typedef void (*fp_lock_done)(void *ticket, int result);
@@ -48,11 +55,11 @@ void fp_lock_drop_file(struct fp_locks *l, struct fp_inode *in, uint64_t file);
 /* 0: has it. 1: waits, and done(ticket, ...) will follow. Else a negative errno, as -EINTR when the
  * interrupt came first. */
 int fp_lock_wait(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_want *want,
-		 uint64_t unique, void *ticket);
+		 const struct fp_lock_waiter *who);
 /* Ends that wait with -EINTR; remembered for a while when there is none yet. */
 void fp_lock_interrupt(struct fp_locks *l, uint64_t unique);
-/* Ends every wait with -EINTR, soon. */
-void fp_locks_cancel(struct fp_locks *l);
+/* Ends every wait of the group (NULL: of all) with -EINTR, soon. */
+void fp_locks_cancel(struct fp_locks *l, const void *group);
 size_t fp_locks_waiting(struct fp_locks *l);
 
 #endif

@@ -21,9 +21,9 @@ struct fp_call {
 	size_t out_len;
 	struct buf *items; /* trailer of the reply */
 	uint16_t n_items;
-	bool records; /* the guest keeps records */
-	bool again;   /* executed before, perhaps */
-	void *ticket; /* SETLKW: goes to the locks' done */
+	bool records;                 /* the guest keeps records */
+	bool again;                   /* executed before, perhaps */
+	struct fp_lock_waiter waiter; /* SETLKW: who is told when the wait ends */
 };
 
 /* 0 with out_len and items, a negative errno, or FP_LATER. The rights of the thread are anything

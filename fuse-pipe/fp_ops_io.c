@@ -198,6 +198,6 @@ int fp_op_setlk(struct fp_call *c)
 	if (r < 0)
 		return r;
 	if (c->q->head.opcode == FUSE_SETLKW && want.type != F_UNLCK)
-		return fp_lock_wait(c->vol->locks, o.file->in, &want, c->q->head.unique, c->ticket);
+		return fp_lock_wait(c->vol->locks, o.file->in, &want, &c->waiter);
 	return fp_lock_set(c->vol->locks, o.file->in, &want);
 }

@@ -88,7 +88,8 @@ size_t fp_run(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *
 	buf_reset(items);
 	if (r == 0) {
 		if (q->head.opcode == FUSE_SETLKW)
-			c.ticket = ticket = new_ticket(st, q->head.unique);
+			ticket = new_ticket(st, q->head.unique);
+		c.waiter = (struct fp_lock_waiter){q->head.unique, ticket, st};
 		r = fp_ops_run(&c);
 		if (r == FP_LATER)
 			return 0;

@@ -109,7 +109,7 @@ static int begin_session(struct fp_server *s, const struct fp_stream *me,
 	while ((other = other_stream(s, me))) {
 		if (!atomic_load(&other->broken) || now_ms() >= deadline)
 			return err_set(err, ERR_BUSY, -EBUSY, "the directory is mounted already");
-		fp_locks_cancel(s->vol->locks);
+		fp_locks_cancel(s->vol->locks, NULL);
 		wait_changed(s, WATCH_MS);
 	}
 	int r = fp_volume_reset(s->vol, fp_stream_lock_done, err);
@@ -419,7 +419,7 @@ void fp_server_stop(struct fp_server *s)
 	if (s->watching)
 		(void)pthread_join(s->watchdog, NULL);
 	if (s->vol)
-		fp_locks_cancel(s->vol->locks);
+		fp_locks_cancel(s->vol->locks, NULL);
 	(void)pthread_mutex_lock(&s->lock);
 	while (s->streams)
 		(void)pthread_cond_wait(&s->changed, &s->lock);

@@ -288,6 +288,8 @@ static int serve_and_free(struct fp_rx *rx, struct err *err)
 
 	if (r != TAKEN) {
 		end_stream(st);
+		/* The guest asks again when it is back: the old wait must not take the lock. */
+		fp_locks_cancel(st->vol->locks, st);
 		(void)pthread_mutex_lock(&st->rx_lock);
 		st->rx = NULL;
 		(void)pthread_mutex_unlock(&st->rx_lock);

@@ -78,6 +78,11 @@ static int set(struct world *w, struct fp_lock_want k)
 	return fp_lock_set(w->l, w->in, &k);
 }
 
+static int wait_on(struct world *w, const struct fp_lock_want *k, uint64_t unique, void *ticket)
+{
+	return fp_lock_wait(w->l, w->in, k, &(struct fp_lock_waiter){unique, ticket, ticket});
+}
+
 Test(fp_locks, ranges_of_owners_are_kept_apart)
 {
 	auto_world struct world w = {0};
@@ -116,7 +121,7 @@ Test(fp_locks, dropping_an_owner_lets_the_next_in)
 
 	begin(&w);
 	cr_expect_eq(set(&w, want(1, F_WRLCK, 0, 0)), 0);
-	cr_expect_eq(fp_lock_wait(w.l, w.in, &k, 50, ticket), 1);
+	cr_expect_eq(wait_on(&w, &k, 50, ticket), 1);
 	cr_expect_eq(fp_locks_waiting(w.l), 1);
 	fp_lock_drop(w.l, w.in, 1, true);
 	cr_expect_eq(set(&w, want(3, F_RDLCK, 0, 0)), -EAGAIN, "flock is another kind");
@@ -134,15 +139,17 @@ Test(fp_locks, waits_end_when_interrupted_and_when_all_is_over)
 
 	begin(&w);
 	cr_expect_eq(set(&w, want(1, F_WRLCK, 0, 0)), 0);
-	cr_expect_eq(fp_lock_wait(w.l, w.in, &k, 50, a), 1);
-	cr_expect_eq(fp_lock_wait(w.l, w.in, &k, 52, b), 1);
+	cr_expect_eq(wait_on(&w, &k, 50, a), 1);
+	cr_expect_eq(wait_on(&w, &k, 52, b), 1);
 	fp_lock_interrupt(w.l, 50);
 	wait_for(1);
 	cr_expect(ended.tickets[0] == a && ended.results[0] == -EINTR);
 	fp_lock_interrupt(w.l, 54);
-	cr_expect_eq(fp_lock_wait(w.l, w.in, &k, 54, a), -EINTR, "it came first");
-	cr_expect_eq(fp_lock_wait(w.l, w.in, &k, 54, a), 1, "once");
-	fp_locks_cancel(w.l);
+	cr_expect_eq(wait_on(&w, &k, 54, a), -EINTR, "it came first");
+	cr_expect_eq(wait_on(&w, &k, 54, a), 1, "once");
+	fp_locks_cancel(w.l, &w);
+	cr_expect_eq(fp_locks_waiting(w.l), 2, "another's");
+	fp_locks_cancel(w.l, NULL);
 	wait_for(3);
 	cr_expect(ended.results[1] == -EINTR && ended.results[2] == -EINTR);
 }

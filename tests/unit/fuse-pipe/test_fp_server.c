@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -120,6 +121,33 @@ Test(fp_server, a_stream_that_comes_back_finds_everything)
 	rig_ready(r.fd, false, NULL, 0);
 	struct fuse_read_in in = {.fh = fh, .size = 10};
 	cr_expect_eq(RIG_CALL(&r, FUSE_READ, f, &in, NULL), 0);
+}
+
+/* The lock it waited for must be free for others when the waiter is gone. */
+Test(fp_server, a_wait_ends_with_its_stream)
+{
+	auto_rig struct rig r = {0};
+	uint64_t fh;
+
+	rig_start(&r, NULL);
+	uint64_t f = rig_create(&r, 1, "f", 0600, &fh);
+	struct fuse_lk_in in = {.fh = fh, .owner = 1, .lk = {.end = INT64_MAX, .type = F_WRLCK}};
+	cr_assert_eq(RIG_CALL(&r, FUSE_SETLK, f, &in, NULL), 0);
+	in.owner = 2;
+	(void)rig_send(&r, FUSE_SETLKW, f, &in, sizeof(in), NULL, NULL);
+	(void)rig_lookup(&r, 1, "f");
+	cleanup_close_p(&r.fd);
+	while (fp_server_count(r.server).streams > 0)
+		(void)sched_yield();
+	r.fd = rig_connect(&r);
+	(void)rig_hello(&r, r.fd, 0, 1);
+	rig_ready(r.fd, false, NULL, 0);
+	in.owner = 1;
+	in.lk.type = F_UNLCK;
+	cr_expect_eq(RIG_CALL(&r, FUSE_SETLK, f, &in, NULL), 0);
+	in.owner = 3;
+	in.lk.type = F_WRLCK;
+	cr_expect_eq(RIG_CALL(&r, FUSE_SETLK, f, &in, NULL), 0);
 }
 
 /* The KEEP items of the last reply, as they come. */
