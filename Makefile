@@ -183,7 +183,8 @@ $(B)/tests/tiny-guest: tests/guest/tiny.c tests/guest/start.S tests/guest/tiny.l
 	$(Q)ld -m elf_x86_64 -z max-page-size=4096 --build-id=none -T tests/guest/tiny.ld -o $@ $@-start.o $@.o
 	@rm -f $@.s $@.o $@-start.o
 # Suites talk to supervisors through their client, too.
-SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise,$(B)/lib/$(f).a)
+SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise fuse-pipe,$(B)/lib/$(f).a)
+$(B)/tests/integration: | $(FUSE_TOOLS)
 # The shim's tests preload the real library into a probe.
 $(B)/tests/unit-memory: | $(B)/libfcvm-uffd.so $(B)/tests/shim_probe
 $(B)/tests/unit-engine: | $(B)/tests/fake_firecracker $(B)/tests/tiny-guest
