@@ -94,7 +94,7 @@ FOLDER_LIBS := $(foreach f,$(FOLDERS),$(B)/lib/$(f).a)
 
 # --- products ----------------------------------------------------------------------------------
 .PHONY: all
-FUSE_TOOLS := $(B)/fuse-pipe-server
+FUSE_TOOLS := $(B)/fuse-pipe-server $(B)/fuse-pipe-mount
 all: $(B)/fcvm $(B)/fc-agent $(B)/libfcvm-uffd.so $(FUSE_TOOLS) ## build fcvm (agent and shim are embedded in it)
 
 $(B)/obj/runner/%.o: runner/%.c | $(B)/.deps
