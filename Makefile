@@ -198,7 +198,9 @@ $(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c) $($(1)_world)) $(SUPPO
 	@mkdir -p $$(@D)
 	$$(Q)$$(link_test) -lcriterion
 endef
-$(foreach s,integration vm,$(eval $(call suite_rules,$(s))))
+$(foreach s,integration vm fuse,$(eval $(call suite_rules,$(s))))
+# It runs the two programs.
+$(B)/tests/fuse: | $(B)/fuse-pipe-mount $(B)/fuse-pipe-server
 
 .PHONY: unit-%
 unit-%: $(B)/tests/unit-% ## build and run one folder's unit tests, e.g. make unit-specs
@@ -219,7 +221,7 @@ as_user := $(if $(SUDO_USER),$(if $(filter root,$(SUDO_USER)),,runuser -u $(SUDO
 nproc := $(shell nproc)
 jobs = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(nproc))
 
-.PHONY: packages demo test check check-san check-vm
+.PHONY: packages demo test check check-san check-fuse check-vm
 packages:
 	@.ci/install
 
@@ -232,7 +234,7 @@ test: packages ## install, build and run every suite; the last line is the count
 	@rm -rf $(RESULTS)
 	@$(as_user) $(MAKE) --no-print-directory $(jobs) test-programs
 	@$(as_user) $(MAKE) --no-print-directory $(jobs) B=$(B)/san SAN=1 san-programs
-	@$(MAKE) --no-print-directory check-only san-only vm-only
+	@$(MAKE) --no-print-directory check-only san-only fuse-only vm-only
 	@tests/run $(RESULTS) --total
 
 check: ## unit and integration tests against fakes, corpus replay
@@ -245,6 +247,12 @@ check-san: ## the same under ASan and UBSan
 	@rm -rf $(RESULTS)
 	@$(MAKE) --no-print-directory $(jobs) B=$(B)/san SAN=1 san-programs
 	@$(MAKE) --no-print-directory san-only
+	@tests/run $(RESULTS) --total
+
+check-fuse: ## mounted directories on ext4 and btrfs (root); FULL=1 for all of the long runs
+	@rm -rf $(RESULTS)
+	@$(MAKE) --no-print-directory $(jobs) test-programs
+	@$(MAKE) --no-print-directory fuse-only
 	@tests/run $(RESULTS) --total
 
 check-vm: ## real engine, real guests (root)
@@ -266,8 +274,8 @@ $(B)/tests/fuzz-$(1): $(B)/obj/tests/fuzz/fuzz_$(1).o $(FUZZ_LIBS) $(B)/obj/embe
 endef
 $(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rules,$(t))))
 
-.PHONY: test-programs san-programs check-only san-only vm-only
-test-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration $(B)/tests/vm $(B)/examples/hello.oci.tar
+.PHONY: test-programs san-programs check-only san-only fuse-only vm-only
+test-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration $(B)/tests/fuse $(B)/tests/vm $(B)/examples/hello.oci.tar
 san-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration
 # A build with kill points, for the tests that kill apply at every journal write.
 $(B)/hooks/fcvm: FORCE
@@ -281,6 +289,8 @@ san-only:
 	@for f in $(UNIT_FOLDERS); do tests/run $(RESULTS) san-unit-$$f $(B)/san/tests/unit-$$f; done
 	@for t in $(FUZZ_TARGETS); do tests/run $(RESULTS) san-corpus-$$t $(B)/san/tests/replay-$$t; done
 	@FCVM=$(B)/san/fcvm tests/run $(RESULTS) san-integration $(B)/san/tests/integration
+fuse-only:
+	@$(if $(FULL),FCVM_FUSE_FULL=1) tests/run $(RESULTS) fuse $(B)/tests/fuse -j2
 vm-only:
 	@tests/run $(RESULTS) vm $(B)/tests/vm -j1
 
