@@ -74,12 +74,12 @@ static bool do_everything(int at, const char *path)
 
 Test(escape, by_names_and_links, .fini = world_cleanup)
 {
-	/* What these name exists on the host, seen from the directory that is served. */
+	/* What these name exists on the host, seen from the directory that is served. Seen from the
+	 * mount, where this process follows them, they lead nowhere but to this test's own. */
 	static const char *const targets[] = {
 		"../bare/secret",
 		"../../disk/bare/secret",
 		"..",
-		"../..",
 		"../bare",
 		"./../bare/secret",
 		"sub/../../bare/secret",
