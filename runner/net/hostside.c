@@ -60,8 +60,8 @@ static int find_uplink(struct nl_sock *rt, char link[IF_NAMESIZE], struct err *e
 
 /* As a rule all is there, and nobody is kept waiting; what is not is made under the lock, which the
  * one who takes it all away again holds, too. */
-int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
-		     struct err *err)
+static int prepare_once(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+			struct err *err)
 {
 	char link[IF_NAMESIZE] = "";
 	const struct sysctl forwarding = {"ipv4", link, "forwarding", false};
@@ -80,6 +80,16 @@ int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_s
 	if (r < 0 || !has_uplink || sysctl_get(&forwarding))
 		return r;
 	return forward(nl, &forwarding, err);
+}
+
+int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+		     struct err *err)
+{
+	int r = -ENOENT;
+
+	for (int i = 0; i < HOSTSIDE_TRIES && r == -ENOENT; i++)
+		r = prepare_once(host, nl, rt, err);
+	return r;
 }
 
 /* --- slot ------------------------------------------------------------------------------------ */

@@ -14,6 +14,9 @@
 struct mnl_socket;
 struct nl_sock;
 
+/* Until a VM is in it, the table may be taken away by whoever sweeps for another data directory. */
+#define HOSTSIDE_TRIES 64
+
 /* Held while the host's table comes or goes. */
 int hostside_lock(const struct host *host, int *ret_fd, struct err *err);
 

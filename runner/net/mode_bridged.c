@@ -90,8 +90,11 @@ static int enter_table(struct net *n, struct err *err)
 	if (n->relay && n->config.egress_deny)
 		hostside_granted(&b->slot, relay_grants(n->relay, &n->config), &all);
 	r = hostside_commit(b->nl, &all, err);
-	if (r == -ENOENT && (r = hostside_prepare(n->host, b->nl, b->rt, err)) >= 0)
-		r = hostside_commit(b->nl, &all, err);
+	for (int i = 0; i < HOSTSIDE_TRIES && r == -ENOENT; i++) {
+		r = hostside_prepare(n->host, b->nl, b->rt, err);
+		if (r >= 0)
+			r = hostside_commit(b->nl, &all, err);
+	}
 	return r;
 }
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -172,6 +173,47 @@ Test(leaves, another_data_directory_takes_nothing_away)
 	sweep(&second);
 	cr_expect_str_eq(net_hear(0, "127.64.0.1", 80, false, NULL), "one 10.200.0.1");
 	net_vm_down(&one);
+	host_free(&second.host);
+	free(second.dir);
+}
+
+/* A process that sweeps for another data directory, over and over: it takes the table away whenever
+ * no VM is in it. */
+static pid_t start_sweeping(const struct net_world *w)
+{
+	pid_t parent = getpid(), pid = fork();
+	struct err err = {0};
+
+	cr_assert_geq(pid, 0);
+	if (pid != 0)
+		return pid;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(1);
+	while (net_sweep(&w->host, &err) >= 0)
+		continue;
+	_exit(1);
+}
+
+Test(leaves, a_table_that_others_take_away_while_a_network_comes_up_is_made_again)
+{
+	auto_world struct net_world w;
+	struct net_world second;
+	struct err err = {0};
+
+	net_world_make(&w, NULL);
+	second = w;
+	second.dir = path_join(w.dir, "second");
+	cr_assert_geq(host_init(&second.host, second.dir, &err), 0);
+	cr_assert_geq(host_make_dirs(&second.host, &err), 0);
+	pid_t sweeper = start_sweeping(&second);
+	for (int i = 0; i < 30; i++) {
+		auto_free char *why = net_vm_try(&w, "vm", OWN_PORT);
+
+		cr_expect_str_eq(why, "", "try %d: %s", i, why);
+	}
+	cr_expect_eq(waitpid(sweeper, NULL, WNOHANG), 0, "the sweeper gave up");
+	(void)kill(sweeper, SIGKILL);
+	(void)waitpid(sweeper, NULL, 0);
 	host_free(&second.host);
 	free(second.dir);
 }
