@@ -112,7 +112,7 @@ $(B)/fuse-pipe-%: $(B)/obj/fuse-pipe/%_main.o $(B)/lib/fuse-pipe.a $(B)/lib/base
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcrypto -lpthread
 
 # The agent: static musl, libc only, the parts of base that need no library.
-AGENT_BASE := err cleanup xalloc buf strv parse loop io file file_tree frame tlv log
+AGENT_BASE := err cleanup xalloc buf strv parse loop io file file_tree frame tlv log target
 AGENT_SRC := $(wildcard agent/*.c) $(patsubst %,runner/base/%.c,$(AGENT_BASE))
 AGENT_OBJ := $(patsubst %.c,$(B)/obj/musl/%.o,$(AGENT_SRC))
 AGENT_CFLAGS := $(STD) -Os -g0 $(filter-out $(WARN_CLANG),$(WARN)) $(if $(is_clang),$(WARN_GCC)) \

@@ -151,7 +151,7 @@ static int boot(const struct resource_ctx *ctx, const struct need_list *needs,
 
 		view_config(ctx->choice, b, &parts.kernel, &parts.rootfs, parts.image.store,
 			    &config);
-		r = supervisor_start(&call, &config, &w, &identity, &net, err);
+		r = supervisor_start(&call, &config, &w, &identity, &net, NULL, err);
 	}
 	parts_free(&parts);
 	return r;

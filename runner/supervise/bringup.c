@@ -27,6 +27,7 @@ void bringup_spec_free(struct bringup_spec *l)
 	free(l->memserver);
 	hooks_free(l->hooks, l->n_hooks);
 	net_config_free(&l->net);
+	volume_list_free(&l->volumes);
 	*l = (struct bringup_spec){0};
 }
 

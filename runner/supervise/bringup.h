@@ -19,6 +19,8 @@ struct bringup_spec {
 	size_t n_hooks;
 	bool health_override;
 	struct net_config net;
+	struct volume_list volumes; /* restore: the manifest's, unless the request had others */
+	bool has_volumes;           /* restore: the request had them */
 	uint32_t gid;
 	uint64_t timeout_ms;
 };

@@ -7,6 +7,7 @@
 #include "frame.h"
 #include "io.h"
 #include "parse.h"
+#include "volume_json.h"
 #include "workload_json.h"
 #include "xalloc.h"
 
@@ -157,7 +158,8 @@ static void add_identity(struct json_object *o, const struct vm_identity *id)
 
 int supervisor_start(const struct supervisor_call *call, const struct vm_config *config,
 		     const struct workload *workload, const struct vm_identity *identity,
-		     const struct net_config *net, struct err *err)
+		     const struct net_config *net, const struct volume_list *volumes,
+		     struct err *err)
 {
 	auto_json struct json_object *o = json_object_new_object();
 
@@ -166,6 +168,7 @@ int supervisor_start(const struct supervisor_call *call, const struct vm_config 
 	json_add(o, "workload", workload_to_json(workload));
 	add_identity(o, identity);
 	json_add(o, "net", net_config_to_json(net));
+	json_add(o, "volumes", volumes_to_json(volumes));
 	return request(call, "start", o, NULL, err);
 }
 
@@ -223,6 +226,7 @@ int supervisor_restore(const struct supervisor_call *call, const struct restore_
 	json_add_u64(o, "gid", req->gid);
 	json_add(o, "workload", workload_to_json(req->workload));
 	json_add(o, "net", net_config_to_json(req->net));
+	json_add(o, "volumes", volumes_to_json(req->volumes));
 	return request(&patient, "restore", o, ret_status, err);
 }
 

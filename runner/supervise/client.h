@@ -17,6 +17,7 @@
 #include "proc.h"
 #include "strv.h"
 #include "vm.h"
+#include "volume.h"
 
 #define SUPERVISE_PROTO_VERSION 1
 
@@ -73,10 +74,11 @@ struct supervisor_call {
 };
 
 /* Boots and returns once the agent answers. *ret_status as supervisor_status. workload NULL: none
- * is started; net NULL: mode none. */
+ * is started; net NULL: mode none; volumes NULL: none. */
 int supervisor_start(const struct supervisor_call *call, const struct vm_config *config,
 		     const struct workload *workload, const struct vm_identity *identity,
-		     const struct net_config *net, struct err *err);
+		     const struct net_config *net, const struct volume_list *volumes,
+		     struct err *err);
 
 enum supervisor_until { UNTIL_BOOTED, UNTIL_STARTED, UNTIL_HEALTHY };
 /* -ETIMEDOUT names what was missing and the last probe output; ERR_NOT_READY. Fails at once when
@@ -109,6 +111,7 @@ struct restore_request {
 	uint32_t gid;                     /* the snapshot's */
 	const struct workload *workload;  /* started after the gates; NULL: what the snapshot has */
 	const struct net_config *net;     /* NULL: mode none */
+	const struct volume_list *volumes; /* all of them; NULL: the snapshot's */
 };
 /* Returns when the clone is ready: all gates passed. *ret_status has gates and ready_ms. */
 int supervisor_restore(const struct supervisor_call *call, const struct restore_request *req,

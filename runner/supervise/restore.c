@@ -67,6 +67,11 @@ static int load_manifest(struct super *s, struct err *err)
 			l->workload.health = override;
 		}
 	}
+	if (!l->has_volumes) {
+		volume_list_free(&l->volumes);
+		l->volumes = m.volumes;
+		m.volumes = (struct volume_list){0};
+	}
 	vmmanifest_free(&m);
 	return check_memory(l, err);
 }

@@ -262,6 +262,7 @@ static int write_manifest(struct snapping *p, uint64_t pause_ms, struct err *err
 	struct vmmanifest_facts facts = {
 		.config = &s->launch.config,
 		.workload = s->launch.has_workload ? &s->launch.workload : NULL,
+		.volumes = &s->launch.volumes,
 		.caps = &s->caps,
 		.engine = s->engine->name,
 		.host = &p->host,

@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "proto.h"
 #include "tlv.h"
+#include "volume_json.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -51,6 +52,14 @@ static int take_net(struct json_object *args, struct bringup_spec *l, struct err
 	return o ? net_config_from_json(o, &l->net, err) : 0;
 }
 
+static int take_volumes(struct json_object *args, struct bringup_spec *l, struct err *err)
+{
+	struct json_object *arr = NULL;
+
+	l->has_volumes = json_object_object_get_ex(args, "volumes", &arr) && arr;
+	return volumes_from_json(arr, &l->volumes, err);
+}
+
 static void launch(struct super *s, struct ctl_request *req, const struct bringup_spec *l)
 {
 	bringup_spec_free(&s->launch);
@@ -76,6 +85,8 @@ static int read_start(struct json_object *args, struct bringup_spec *l, struct e
 		r = take_identity(args, l, err);
 	if (r >= 0)
 		r = take_net(args, l, err);
+	if (r >= 0)
+		r = take_volumes(args, l, err);
 	if (r >= 0)
 		l->config.data_bytes = json_opt_u64(args, "data_bytes", 0);
 	return r;
@@ -142,6 +153,8 @@ static int read_restore(struct json_object *args, struct bringup_spec *l, struct
 		r = take_gid(args, &l->gid, err);
 	if (r >= 0)
 		r = take_net(args, l, err);
+	if (r >= 0)
+		r = take_volumes(args, l, err);
 	if (r >= 0 && json_object_object_get_ex(args, "on_clone", &hooks))
 		r = hooks_from_json(hooks, &l->hooks, &l->n_hooks, err);
 	if (r >= 0 && health) {

@@ -5,6 +5,7 @@
 #include "file.h"
 #include "io.h"
 #include "proto.h"
+#include "volume_json.h"
 #include "workload_json.h"
 
 #include <errno.h>
@@ -114,6 +115,7 @@ int vmmanifest_make(const struct vmmanifest_facts *f, const struct vmmanifest_di
 	json_add_u64(o, "pause_ms", f->pause_ms);
 	json_add(o, "config", vm_config_to_json(f->config));
 	json_add(o, "workload", workload_to_json(f->workload));
+	json_add(o, "volumes", volumes_to_json(f->volumes));
 	*ret = TAKE_PTR(o);
 	return 0;
 }
@@ -122,12 +124,13 @@ void vmmanifest_free(struct vmmanifest *m)
 {
 	vm_config_free(&m->config);
 	workload_free(&m->workload);
+	volume_list_free(&m->volumes);
 }
 
 int vmmanifest_read(struct json_object *o, struct vmmanifest *ret, struct err *err)
 {
 	struct vmmanifest m = {0};
-	struct json_object *config = NULL, *workload = json_opt_obj(o, "workload");
+	struct json_object *config = NULL, *workload = json_opt_obj(o, "workload"), *volumes = NULL;
 	uint64_t version = 0;
 	int r = json_get_u64(o, "version", &version, err);
 
@@ -144,6 +147,8 @@ int vmmanifest_read(struct json_object *o, struct vmmanifest *ret, struct err *e
 		r = workload_from_json(workload, &m.workload, err);
 		m.has_workload = r >= 0;
 	}
+	if (r >= 0 && json_object_object_get_ex(o, "volumes", &volumes))
+		r = volumes_from_json(volumes, &m.volumes, err);
 	if (r < 0) {
 		vmmanifest_free(&m);
 		return r;

@@ -14,6 +14,7 @@
 struct vmmanifest_facts {
 	const struct vm_config *config;
 	const struct workload *workload; /* NULL: none runs */
+	const struct volume_list *volumes;
 	const struct engine_caps *caps;
 	const char *engine;
 	const struct hostfacts *host;
@@ -38,6 +39,7 @@ struct vmmanifest {
 	struct vm_config config;
 	struct workload workload;
 	bool has_workload;
+	struct volume_list volumes;
 };
 void vmmanifest_free(struct vmmanifest *m);
 int vmmanifest_read(struct json_object *o, struct vmmanifest *ret, struct err *err);

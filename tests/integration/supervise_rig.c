@@ -184,8 +184,8 @@ void rig_boot(struct rig *r)
 	struct err err = {0};
 
 	rig_spawn(r, r->dir);
-	cr_assert_geq(supervisor_start(&call, &r->config, &r->workload, &id, NULL, &err), 0, "%s",
-		      err.msg);
+	cr_assert_geq(supervisor_start(&call, &r->config, &r->workload, &id, NULL, NULL, &err), 0,
+		      "%s", err.msg);
 	cr_assert_geq(supervisor_wait(&call, UNTIL_HEALTHY, &err), 0, "%s", err.msg);
 }
 

@@ -147,8 +147,8 @@ ENGINE_TEST(supervise, a_killed_vmm_is_recorded_with_its_last_words_and_told_to_
 	rig_make(&r, "fake.unhealthy");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
-	cr_assert_geq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err), 0, "%s",
-		      err.msg);
+	cr_assert_geq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err), 0,
+		      "%s", err.msg);
 	pid_t child = fork();
 
 	if (child == 0) {
@@ -201,8 +201,8 @@ ENGINE_TEST(supervise, two_who_wait_are_both_told_what_was_missing)
 	rig_make(&r, "fake.unhealthy");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
-	cr_assert_geq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err), 0, "%s",
-		      err.msg);
+	cr_assert_geq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err), 0,
+		      "%s", err.msg);
 	for (int i = 0; i < 2; i++) {
 		child[i] = fork();
 		if (child[i] == 0) {
@@ -236,7 +236,7 @@ ENGINE_TEST(supervise, a_vmm_that_dies_at_its_start_is_an_error_with_its_words)
 	rig_make(&r, "fake.die");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
-	cr_assert_lt(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err), 0);
+	cr_assert_lt(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err), 0);
 	cr_expect(strstr(err.msg, "fake: died as told"), "%s", err.msg);
 	rig_await(r.dir, "ended", "crashed");
 	cr_expect_str_eq(rig_status(r.dir, "state"), "failed");
@@ -255,7 +255,7 @@ ENGINE_TEST(supervise, stop_ends_a_boot_that_hangs_and_says_so_to_who_asked_for_
 
 	if (child == 0) {
 		call = rig_call(r.dir, 20000);
-		int code = supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err);
+		int code = supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err);
 
 		_exit(code == -ECANCELED && strcmp(err.msg, "the VM was stopped") == 0 ? 0 : 1);
 	}
@@ -286,7 +286,8 @@ ENGINE_TEST(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
 		rig_make(&r, cases[i].script);
 		rig_spawn(&r, r.dir);
 		call = rig_call(r.dir, 20000);
-		cr_expect_lt(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err), 0);
+		cr_expect_lt(
+			supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err), 0);
 		cr_expect(strstr(err.msg, cases[i].says), "%s", err.msg);
 		rig_await(r.dir, "state", "failed");
 	}
@@ -429,7 +430,7 @@ ENGINE_TEST(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it
 	pid_t child = fork();
 
 	if (child == 0)
-		_exit(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err) < 0);
+		_exit(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err) < 0);
 	while (strcmp(rig_status(r.dir, "boot_retries"), "[ ]") == 0)
 		(void)usleep(2000);
 	rig_script(&r, "");
@@ -461,7 +462,8 @@ ENGINE_TEST(supervise, a_boot_that_always_hangs_fails_in_the_end)
 	(void)setenv("FCVM_TEST_BOOT_MS", "50", 1);
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
-	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, &err), -ETIMEDOUT);
+	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err),
+		     -ETIMEDOUT);
 	cr_expect_eq(err.class, ERR_NOT_READY);
 	cr_expect_eq(strncmp(err.msg, "the guest's agent did not answer in time", 40), 0, "%s",
 		     err.msg);

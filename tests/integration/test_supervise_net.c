@@ -52,8 +52,8 @@ static void boot(struct rig *r, const struct net_config *c)
 	struct err err = {0};
 
 	rig_spawn(r, r->dir);
-	cr_assert_geq(supervisor_start(&call, &r->config, &r->workload, NULL, c, &err), 0, "%s",
-		      err.msg);
+	cr_assert_geq(supervisor_start(&call, &r->config, &r->workload, NULL, c, NULL, &err), 0,
+		      "%s", err.msg);
 	cr_assert_geq(supervisor_wait(&call, UNTIL_HEALTHY, &err), 0, "%s", err.msg);
 }
 
@@ -171,7 +171,7 @@ Test(supervise_net, a_network_that_cannot_be_had_ends_the_start_with_its_reason)
 	add_port(&c, "192.0.2.77:80:80");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, CALL_MS);
-	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, &c, &err),
+	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, &c, NULL, &err),
 		     -EADDRNOTAVAIL);
 	cr_expect_str_eq(err.msg,
 			 "network: cannot publish 192.0.2.77:80/tcp: Cannot assign requested "
