@@ -10,12 +10,13 @@
 #include "log.h"
 #include "logs.h"
 #include "status.h"
+#include "volumes.h"
 
 int agent_init(struct agent *agent, struct loop *loop, bool machine, const char *run_dir,
 	       const char *private_dir, struct err *err)
 {
 	static int (*const parts[])(struct agent * agent, struct err * err) = {
-		status_new, logs_new, health_new, container_new, control_new};
+		status_new, logs_new, health_new, volumes_new, container_new, control_new};
 
 	*agent = (struct agent){
 		.loop = loop, .machine = machine, .run_dir = run_dir, .private_dir = private_dir};
@@ -34,6 +35,7 @@ void agent_fini(struct agent *agent)
 	control_free(agent);
 	health_free(agent);
 	container_free(agent);
+	volumes_free(agent);
 	logs_free(agent);
 	status_free(agent);
 }

@@ -20,6 +20,7 @@ struct container;
 struct health;
 struct logs;
 struct status;
+struct volumes;
 
 struct agent {
 	struct loop *loop;
@@ -32,6 +33,7 @@ struct agent {
 	struct health *health;
 	struct logs *logs;
 	struct status *status;
+	struct volumes *volumes;
 };
 
 /* Makes the services; machine false leaves the system alone. loop is borrowed. */

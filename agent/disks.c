@@ -5,7 +5,9 @@
 #include <linux/netlink.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "buf.h"
@@ -17,6 +19,7 @@
 
 #define BLOCK_DIR "/sys/block"
 #define CMDLINE_MAX 8192
+#define VOLUME_WAIT_MS 5000
 #define SYSFS_FILE_SIZE 4096 /* what fstat claims, whatever is in it */
 
 int disks_watch(int *ret_fd, struct err *err)
@@ -140,5 +143,24 @@ int disks_list(const char *prefix, struct strv *ret, struct err *err)
 			strv_add(ret, buf_str(&serial));
 	}
 	strv_sort(ret);
+	return 0;
+}
+
+int disks_mount_volume(const struct proto_volume *v, struct err *err)
+{
+	unsigned long flags = MS_NOATIME | (v->read_only ? MS_RDONLY : 0);
+	auto_free char *dev = NULL;
+	auto_close int watch = -1;
+	int r = disks_watch(&watch, err);
+
+	if (r == 0)
+		r = disks_find(watch, v->source, deadline_in(VOLUME_WAIT_MS), &dev, err);
+	if (r < 0)
+		return r;
+	if (mount(dev, v->target, "ext4", flags, NULL) < 0)
+		return err_sys(err, "cannot mount disk '%s' (%s) at '%s'", v->source, dev,
+			       v->target);
+	if (!v->read_only && chmod(v->target, 01777) < 0)
+		return err_sys(err, "cannot open '%s' to everybody", v->target);
 	return 0;
 }

@@ -6,6 +6,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "proto_volume.h"
 #include "strv.h"
 
 /* Listens to the kernel's device events; before modules are loaded. */
@@ -19,5 +20,8 @@ int disks_find(int watch_fd, const char *serial, uint64_t deadline_ms, char **re
 void disks_serial_by_order(const char *cmdline, const char *device, struct buf *ret);
 /* Serials that begin with prefix, sorted. */
 int disks_list(const char *prefix, struct strv *ret, struct err *err);
+/* Mounts the drive whose serial is the volume's source at its target, which exists. A writable one
+ * is blank: like /tmp, everybody may write to it. */
+int disks_mount_volume(const struct proto_volume *v, struct err *err);
 
 #endif

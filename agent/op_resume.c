@@ -10,6 +10,7 @@
 #include "io.h"
 #include "logs.h"
 #include "op_hooks.h"
+#include "volumes.h"
 #include "xalloc.h"
 
 struct resume {
@@ -111,12 +112,17 @@ static int do_network(struct resume *r, struct err *err)
 	return r->agent->machine ? gate_network((uint32_t)r->id.mtu, err) : 0;
 }
 
+static int do_volumes(struct resume *r, struct err *err)
+{
+	return volumes_apply(r->agent, &r->id.volumes, err);
+}
+
 static const struct {
 	const char *name;
 	int (*pass)(struct resume *r, struct err *err);
 } gates[] = {
 	{"clock", do_clock},     {"entropy", do_entropy}, {"identity", do_identity},
-	{"sockets", do_sockets}, {"network", do_network},
+	{"sockets", do_sockets}, {"network", do_network}, {"volumes", do_volumes},
 };
 
 static int pass_gates(struct resume *r, struct err *err)

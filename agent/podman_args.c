@@ -5,6 +5,7 @@
 
 #include "cleanup.h"
 #include "json_scan.h"
+#include "volumes.h"
 
 /* Identity files are bound as files and rewritten in place, so a clone's container sees its own. */
 static const char *const fixed[] = {
@@ -48,6 +49,7 @@ int podman_args(const struct agent *agent, const struct proto_container *spec, s
 	strv_addf(args, "--pidfile=%s/" PODMAN_PID_FILE, agent->private_dir);
 	strv_addf(args, "--conmon-pidfile=%s/" PODMAN_CONMON_FILE, agent->private_dir);
 	strv_addf(args, "--name=%s", spec->name);
+	volumes_add_args(agent, args);
 	add_entrypoint(&spec->entrypoint, args);
 	for (size_t i = 0; i < spec->env.n; i++) {
 		/* Without a value podman would take ours. */

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#define AGENT_PROTO_VERSION 1
+#define AGENT_PROTO_VERSION 2
 #define AGENT_CONTROL_MAX (256u << 10) /* body limit of TLV frames */
 #define AGENT_DATA_MAX (64u << 10)     /* body limit of data frames */
 
@@ -107,6 +107,12 @@ enum agent_tag {
 	TAG_COLS,
 	TAG_TERM,
 	TAG_SIGNAL,
+	/* resume: TAG_VOLUME holds a nested list of TAG_NAME and the ones below */
+	TAG_VOLUME,
+	TAG_KIND,      /* "disk", "host" */
+	TAG_TARGET,    /* where it is mounted */
+	TAG_SOURCE,    /* disk: serial of its drive */
+	TAG_READ_ONLY, /* 0 or 1 */
 };
 
 /* Names for messages and logs; "?" for an unknown number. */

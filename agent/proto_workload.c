@@ -184,6 +184,7 @@ void proto_resume_free(struct proto_resume *r)
 	cleanup_free_p(&r->boot_id);
 	cleanup_free_p(&r->metadata);
 	proto_health_free(&r->health);
+	proto_volumes_free(&r->volumes);
 	proto_hooks_free(&r->hooks);
 }
 
@@ -259,6 +260,8 @@ void proto_put_resume(struct buf *out, const struct proto_resume *r)
 	tlv_put_str(out, TAG_METADATA, r->metadata);
 	if (r->has_health)
 		proto_put_health(out, &r->health);
+	for (size_t i = 0; i < r->volumes.n; i++)
+		proto_put_volume(out, &r->volumes.v[i]);
 	for (size_t i = 0; i < r->hooks.n; i++)
 		proto_put_hook(out, &r->hooks.v[i]);
 }
@@ -357,6 +360,8 @@ int proto_get_resume(const uint8_t *body, size_t len, struct proto_resume *ret, 
 
 	if (r >= 0)
 		r = get_entropy(body, len, ret, err);
+	if (r >= 0)
+		r = proto_get_volumes(body, len, &ret->volumes, err);
 	if (r >= 0)
 		r = proto_get_hooks(body, len, &ret->hooks, err);
 	if (r >= 0)

@@ -12,6 +12,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "proto_volume.h"
 #include "strv.h"
 
 #define PROTO_WORDS_MAX 4096 /* words of one argv or environment */
@@ -61,7 +62,8 @@ struct proto_resume {
 	uint64_t mtu;   /* 0: leave it */
 	char *metadata; /* NULL: leave it; not text for us, but never holds NUL */
 	bool has_health;
-	struct proto_health health; /* replaces the container's when has_health */
+	struct proto_health health;   /* replaces the container's when has_health */
+	struct proto_volumes volumes; /* all of them */
 	struct proto_hooks hooks;
 };
 

@@ -31,6 +31,7 @@ static struct json_object *disk_to_json(const struct vm_disk *d)
 	json_add_str(o, "path", d->path);
 	json_add_str(o, "serial", d->serial);
 	json_add_bool(o, "read_only", d->read_only);
+	json_add_u64(o, "bytes", d->bytes);
 	return o;
 }
 
@@ -100,6 +101,20 @@ static int get_accel(struct json_object *o, enum vm_accel *ret, struct err *err)
 	return err_set(err, ERR_FAILED, -EINVAL, "accel: expected kvm or tcg, got '%s'", text);
 }
 
+/* Writable disks are made, cloned and moved by name, below the VM's directory: the name is one of
+ * two, and never a path. */
+static int check_writable(const char *path, const char *serial, struct err *err)
+{
+	auto_free char *volume = xasprintf("%s.img", serial);
+	bool is_volume = strncmp(serial, VM_VOLUME_PREFIX, strlen(VM_VOLUME_PREFIX)) == 0 &&
+			 !strchr(serial, '/') && strcmp(path, volume) == 0;
+
+	if (is_volume || strcmp(path, VM_DATA_DISK) == 0)
+		return 0;
+	return err_set(err, ERR_FAILED, -EINVAL, "writable disk '%s': expected '%s'", path,
+		       VM_DATA_DISK);
+}
+
 static int get_disk(struct json_object *o, struct vm_disk *ret, struct err *err)
 {
 	auto_free char *path = NULL;
@@ -117,10 +132,10 @@ static int get_disk(struct json_object *o, struct vm_disk *ret, struct err *err)
 		return err_set(err, ERR_FAILED, -EINVAL,
 			       "serial: expected 1 to %zu characters, got '%s'",
 			       sizeof(ret->serial) - 1, serial);
-	/* The one writable disk is made, cloned and moved by its name. */
-	if (!read_only && strcmp(path, VM_DATA_DISK) != 0)
-		return err_set(err, ERR_FAILED, -EINVAL, "writable disk '%s': expected '%s'", path,
-			       VM_DATA_DISK);
+	r = read_only ? 0 : check_writable(path, serial, err);
+	if (r < 0)
+		return r;
+	ret->bytes = json_opt_u64(o, "bytes", 0);
 	ret->path = TAKE_PTR(path);
 	ret->read_only = read_only;
 	(void)snprintf(ret->serial, sizeof(ret->serial), "%s", serial);

@@ -13,7 +13,8 @@
 #include "json.h"
 
 #define VM_DISKS_MAX 16
-#define VM_DATA_DISK "data.img" /* the one writable disk, serial "data" */
+#define VM_DATA_DISK "data.img" /* the VM's own writable disk, serial "data" */
+#define VM_VOLUME_PREFIX "vol-" /* of a volume's disk: its serial, and its file with .img */
 #define VM_MEMORY "memory"      /* guest RAM file of a booted VM */
 #define VM_TAP "tap0"           /* in the VM's network namespace */
 #define VM_GUEST_MAC "02:fc:00:00:00:64"
@@ -21,9 +22,10 @@
 enum vm_accel { VM_ACCEL_KVM, VM_ACCEL_TCG };
 
 struct vm_disk {
-	char *path; /* read-only disks: absolute host path in the cache; data: VM_DATA_DISK */
+	char *path; /* read-only disks: absolute host path; writable: VM_DATA_DISK, SERIAL.img */
 	char serial[20];
 	bool read_only;
+	uint64_t bytes; /* of the blank disk a boot makes for a volume; 0: see data_bytes */
 };
 
 struct vm_config {

@@ -76,6 +76,21 @@ void agentmsg_identity_draw(struct agentmsg_identity *ret)
 		abort();
 }
 
+static struct proto_volume view_volume(const struct volume_mount *m)
+{
+	static char kinds[][8] = {[VOLUME_HOST] = "host", [VOLUME_DISK] = "disk"};
+	static char none[] = "";
+
+	return (struct proto_volume){
+		.name = m->name,
+		.kind = kinds[m->type],
+		.target = m->target,
+		/* Where a host directory lies is not the guest's business. */
+		.source = m->type == VOLUME_DISK ? m->source : none,
+		.read_only = m->read_only,
+	};
+}
+
 void agentmsg_resume(struct buf *out, const struct agentmsg_resume *r)
 {
 	struct proto_resume view = {
@@ -95,5 +110,10 @@ void agentmsg_resume(struct buf *out, const struct agentmsg_resume *r)
 		view.health = view_health(r->health);
 	}
 	proto_put_resume(out, &view);
+	for (size_t i = 0; r->volumes && i < r->volumes->n; i++) {
+		struct proto_volume v = view_volume(&r->volumes->v[i]);
+
+		proto_put_volume(out, &v);
+	}
 	agentmsg_hooks(out, r->hooks, r->n_hooks);
 }

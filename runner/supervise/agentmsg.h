@@ -26,7 +26,8 @@ struct agentmsg_resume {
 	char *hostname, *metadata;        /* metadata may be NULL */
 	const struct health_spec *health; /* NULL: as in the snapshot */
 	uint64_t unix_ns;
-	uint32_t mtu; /* 0: no network */
+	uint32_t mtu;                      /* 0: no network */
+	const struct volume_list *volumes; /* NULL: none */
 	const struct hook *hooks;
 	size_t n_hooks;
 };

@@ -14,7 +14,7 @@
 static int make_disk(struct super *s, const struct vm_disk *disk, struct err *err)
 {
 	auto_free char *path = vmdir_path(s, disk->path);
-	uint64_t size = s->launch.config.data_bytes;
+	uint64_t size = disk->bytes ? disk->bytes : s->launch.config.data_bytes;
 	int r = storage_make_data_disk(path, size ? size : DATA_DISK_BYTES, err);
 
 	if (r < 0)

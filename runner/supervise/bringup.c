@@ -246,6 +246,7 @@ static void send_identity(struct super *s)
 		.metadata = s->launch.metadata,
 		.health = s->launch.health_override ? &s->launch.workload.health : NULL,
 		.mtu = s->launch.config.has_net ? net_mtu(s->net) : 0,
+		.volumes = &s->launch.volumes,
 		.hooks = s->launch.hooks,
 		.n_hooks = s->launch.n_hooks,
 	};

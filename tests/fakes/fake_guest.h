@@ -220,7 +220,7 @@ static void hello(struct service *s, uint64_t id)
 static void resume(struct service *s, uint64_t id, const struct frame *f)
 {
 	static const char *const gates[] = {"clock",   "entropy", "identity", "sockets",
-					    "network", "hooks",   "health"};
+					    "network", "volumes", "hooks",    "health"};
 	struct guest *g = s->g;
 	auto_proto_resume struct proto_resume r = {0};
 	struct err err = {0};

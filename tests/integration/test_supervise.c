@@ -274,7 +274,7 @@ ENGINE_TEST(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
 		const char *script, *says;
 	} cases[] = {
 		{"fake.garbage", rig_says("frame of unknown type 255", "frame")},
-		{"fake.protocol=99", "the guest's agent speaks protocol 99, this fcvm protocol 1"},
+		{"fake.protocol=99", "the guest's agent speaks protocol 99, this fcvm protocol 2"},
 		{"fake.bad_identity", "the guest did not take its identity: scripted"},
 	};
 

@@ -88,7 +88,7 @@ ENGINE_TEST(supervise_clones, a_snapshot_of_another_host_is_refused_before_it_is
 		{"accel", "\"xen\"", "it was taken with accelerator 'xen', here it is "},
 		{"cpu_model", "\"Z80\"", "it was taken with CPU 'Z80'"},
 		{"tsc_khz", "1000", "it was taken with a TSC of 1000 kHz"},
-		{"agent_protocol", "99", "it was taken with agent protocol 99, here it is 1"},
+		{"agent_protocol", "99", "it was taken with agent protocol 99, here it is 2"},
 		{"snapshot_format", "\"9.9.9\"",
 		 rig_says("it was taken with snapshot format '9.9.9', here it is ''",
 			  "it was taken with snapshot format '9.9.9', here it is '10.0.0'")},

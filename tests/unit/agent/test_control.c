@@ -81,7 +81,7 @@ Test(control, hello_tells_version_boot_id_and_agent)
 	buf_reset(&more);
 	tlv_put_u64(&more, TAG_VERSION, 99);
 	cr_expect_eq(call(&r, &c, MSG_HELLO, &more, text), EPROTO);
-	cr_expect_str_eq(text, "the agent speaks protocol 1, the host 99");
+	cr_expect_str_eq(text, "the agent speaks protocol 2, the host 99");
 	client_close(&c);
 	agent_rig_free(&r);
 }
@@ -150,7 +150,7 @@ Test(control, a_resume_rewrites_identity_in_place_runs_hooks_and_says_ready)
 	id.hooks = (struct proto_hooks){&hook, 1};
 	proto_put_resume(&body, &id);
 	cr_expect_eq(call(&r, &c, MSG_RESUME, &body, text), 0, "%s", text);
-	cr_expect_eq(c.frames, 1 + 6, "five gates, hooks, and the reply");
+	cr_expect_eq(c.frames, 1 + 7, "six gates, hooks, and the reply");
 	cr_assert_eq(stat(path, &after), 0);
 	cr_expect_eq(before.st_ino, after.st_ino);
 	read_run(&r, "epoch", &file);

@@ -7,6 +7,7 @@
 #include "launch_crun.h"
 #include "passwd.h"
 #include "podman_args.h"
+#include "volumes.h"
 
 static const char config[] =
 	"{\"ociVersion\":\"1.0\",\"hostname\":\"x\", \"process\": {\"terminal\":false,"
@@ -228,6 +229,7 @@ Test(podman, the_command_line_holds_what_the_host_resolved)
 	auto_strv struct strv args = {0};
 	struct err err = {0};
 
+	cr_assert_eq(volumes_new(&agent, &err), 0);
 	c.name = strdup("main");
 	c.image = strdup("localhost/x:1");
 	c.user = strdup("app");
@@ -246,4 +248,5 @@ Test(podman, the_command_line_holds_what_the_host_resolved)
 	strv_add(&c.env, "NAMEONLY");
 	cr_expect_eq(podman_args(&agent, &c, &args, &err), -EINVAL);
 	cr_expect_str_eq(err.msg, "environment of container 'main': 'NAMEONLY' is not NAME=VALUE");
+	volumes_free(&agent);
 }

@@ -15,14 +15,15 @@ static struct vm_config sample(void)
 		.root_fstype = xstrdup("erofs"),
 		.cpus = 3,
 		.memory_bytes = 512u << 20,
-		.n_disks = 2,
+		.n_disks = 3,
 		.has_net = true,
 		.shared_dev = true,
 		.accel = VM_ACCEL_KVM,
 	};
 
-	c.disks[0] = (struct vm_disk){xstrdup("/c/root"), "root", true};
-	c.disks[1] = (struct vm_disk){xstrdup(VM_DATA_DISK), "data", false};
+	c.disks[0] = (struct vm_disk){xstrdup("/c/root"), "root", true, 0};
+	c.disks[1] = (struct vm_disk){xstrdup(VM_DATA_DISK), "data", false, 0};
+	c.disks[2] = (struct vm_disk){xstrdup("vol-tmp.img"), "vol-tmp", false, 64u << 20};
 	return c;
 }
 
@@ -48,6 +49,7 @@ Test(vm, a_configuration_survives_json)
 		cr_expect_str_eq(back.disks[i].path, c.disks[i].path);
 		cr_expect_str_eq(back.disks[i].serial, c.disks[i].serial);
 		cr_expect_eq(back.disks[i].read_only, c.disks[i].read_only);
+		cr_expect_eq(back.disks[i].bytes, c.disks[i].bytes);
 	}
 }
 
@@ -76,6 +78,14 @@ Test(vm, what_is_wrong_in_a_record_is_named)
 		 "\"cpus\":1,\"memory_bytes\":99999999,\"has_net\":true,\"accel\":\"tcg\",\"disks\":"
 		 "[{\"path\":\"../x\",\"serial\":\"data\",\"read_only\":false}]}",
 		 "VM configuration: disks[0]: writable disk '../x': expected 'data.img'"},
+		{HEAD
+		 "\"cpus\":1,\"memory_bytes\":99999999,\"has_net\":true,\"accel\":\"tcg\",\"disks\":"
+		 "[{\"path\":\"vol-a.img\",\"serial\":\"vol-b\",\"read_only\":false}]}",
+		 "VM configuration: disks[0]: writable disk 'vol-a.img': expected 'data.img'"},
+		{HEAD
+		 "\"cpus\":1,\"memory_bytes\":99999999,\"has_net\":true,\"accel\":\"tcg\",\"disks\":"
+		 "[{\"path\":\"vol-/../x.img\",\"serial\":\"vol-/../x\",\"read_only\":false}]}",
+		 "VM configuration: disks[0]: writable disk 'vol-/../x.img': expected 'data.img'"},
 		{HEAD
 		 "\"cpus\":1,\"memory_bytes\":99999999,\"has_net\":true,\"accel\":\"tcg\",\"disks\":"
 		 "[{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]}",

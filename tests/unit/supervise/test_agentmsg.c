@@ -31,6 +31,14 @@ Test(agentmsg, the_agent_reads_what_we_resume_it_with)
 	char name[] = "web-1", metadata[] = "{}";
 	struct err err = {0};
 
+	char volume[] = "src", target[] = "/src", secret[] = "/home/me/secret";
+	char disk[] = "tmp", at[] = "/scratch", serial[] = "vol-tmp";
+	struct volume_mount mounts[] = {
+		{.name = volume, .target = target, .source = secret, .read_only = true},
+		{.name = disk, .type = VOLUME_DISK, .target = at, .source = serial},
+	};
+	const struct volume_list volumes = {mounts, ARRAY_SIZE(mounts)};
+
 	strv_add(&hook.argv, "true");
 	agentmsg_identity_draw(&id);
 	const struct agentmsg_resume r = {.id = &id,
@@ -39,6 +47,7 @@ Test(agentmsg, the_agent_reads_what_we_resume_it_with)
 					  .health = &health,
 					  .unix_ns = 42,
 					  .mtu = 1500,
+					  .volumes = &volumes,
 					  .hooks = &hook,
 					  .n_hooks = 1};
 
@@ -59,5 +68,12 @@ Test(agentmsg, the_agent_reads_what_we_resume_it_with)
 	cr_expect_str_eq(back.health.tcp, ":80");
 	cr_assert_eq(back.hooks.n, 1);
 	cr_expect_str_eq(back.hooks.v[0].argv.v[0], "true");
+	cr_assert_eq(back.volumes.n, 2);
+	cr_expect_str_eq(back.volumes.v[0].kind, "host");
+	cr_expect_str_eq(back.volumes.v[0].target, "/src");
+	cr_expect_str_eq(back.volumes.v[0].source, "", "the host's paths stay on the host");
+	cr_expect_eq(back.volumes.v[0].read_only, 1);
+	cr_expect_str_eq(back.volumes.v[1].kind, "disk");
+	cr_expect_str_eq(back.volumes.v[1].source, "vol-tmp");
 	strv_free(&hook.argv);
 }
