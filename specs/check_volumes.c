@@ -6,6 +6,9 @@
 #include "decode.h"
 #include "xalloc.h"
 
+#define DISKS_MAX 8        /* of one VM */
+#define WRITERS_MAX 100000 /* in one set */
+
 static const char host_keys[] = "source|access|create|share|trust|cache";
 static const char disk_keys[] = "size|fs|per";
 
@@ -41,111 +44,191 @@ void check_volume(struct decode *d, const struct ypair *pair)
 	path_pop(&d->path, before);
 }
 
-static uint64_t clones_of(const struct fleet *fleet, const char *baseline)
-{
-	uint64_t n = 0;
+/* --- after linking -------------------------------------------------------------------------- */
 
-	for (size_t i = 0; i < fleet->n_fleets; i++) {
-		if (strcmp(fleet->fleets[i].from->from->name, baseline) == 0)
-			n += fleet->fleets[i].count;
-	}
-	return n;
+static const struct mount_spec *mount_at(const struct mount_spec *mounts, size_t n,
+					 const char *target)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(mounts[i].target, target) == 0)
+			return &mounts[i];
+	return NULL;
 }
 
-struct writers {
-	uint64_t n;        /* clones that write to the volume */
-	const void *owner; /* counted last: a volume mounted twice has no more writers */
+static void check_targets(struct decode *d, const struct mount_spec *mounts, size_t n)
+{
+	size_t disks = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mount_spec *m = &mounts[i];
+
+		if (mount_at(mounts, i, m->target))
+			(void)decode_fail_at(d, m->at, "two volumes at '%.100s'", m->target);
+		disks += fleet_mount_is_disk(m);
+		if (disks == DISKS_MAX + 1 && fleet_mount_is_disk(m))
+			(void)decode_fail_at(d, m->at, "expected at most %d disks", DISKS_MAX);
+	}
+}
+
+static void check_baseline_disk(struct decode *d, const struct mount_spec *m)
+{
+	const struct volume_spec *v = m->volume;
+
+	if (!fleet_mount_is_disk(m) || m->read_only || strcmp(v->per, "set") != 0)
+		return;
+	struct spec_path outer = d->path;
+
+	path_pop(&d->path, 0);
+	(void)path_push(&d->path, "volumes");
+	(void)path_push(&d->path, v->name);
+	(void)path_push(&d->path, "per");
+	(void)decode_fail_at(d, v->per_at,
+			     "a disk for the whole set is read only: mount it with :ro, or say "
+			     "per: clone");
+	d->path = outer;
+}
+
+/* Drives are in the snapshot: clones have those of their baseline, where it has them. */
+static void check_fleet_mount(struct decode *d, const struct fleet_spec *f,
+			      const struct mount_spec *m)
+{
+	const struct baseline_spec *b = f->from->from;
+	const struct mount_spec *base = mount_at(b->volumes, b->n_volumes, m->target);
+	bool same = base && base->volume == m->volume && base->read_only == m->read_only;
+
+	if (m->inherited || same)
+		return;
+	if (fleet_mount_is_disk(m))
+		(void)decode_fail_at(d, m->at,
+				     "a disk is part of the snapshot: give '%s' to baseline '%s'",
+				     m->volume->name, b->name);
+	else if (base && fleet_mount_is_disk(base))
+		(void)decode_fail_at(d, m->at,
+				     "disk '%s' of the snapshot is at '%.100s': choose another "
+				     "target",
+				     base->volume->name, m->target);
+}
+
+/* --- writers -------------------------------------------------------------------------------- */
+
+struct writer {
+	const struct fleet_spec *fleet;
+	uint32_t index;
 };
 
-/* "VOLUME:/TARGET[:ro]" or a map: the volume, NULL when it is mounted read only. */
-static char *written_volume(const struct ynode *list, size_t i)
-{
-	const char *text = list->pairs ? list->pairs[i].key : list->items[i]->text;
-	size_t len = text ? strlen(text) : 0;
+struct writers {
+	struct map paths; /* directory -> struct writer, the first that was found */
+	size_t n;
+	bool *told; /* by volume */
+};
 
-	if (!text)
-		return NULL;
-	if (list->pairs)
-		return xstrdup(text);
-	if (len > 3 && strcmp(text + len - 3, ":ro") == 0)
-		return NULL;
-	return xstrndup(text, strcspn(text, ":"));
+static void refuse_writer(struct decode *d, const struct volume_spec *v)
+{
+	struct spec_path outer = d->path;
+
+	path_pop(&d->path, 0);
+	(void)path_push(&d->path, "volumes");
+	(void)path_push(&d->path, v->name);
+	(void)path_push(&d->path, "access");
+	(void)decode_fail_at(d, v->access_at,
+			     "several clones would write to it: put {{clone}} into source, or say "
+			     "share: true");
+	d->path = outer;
 }
 
-static void count_writers(const struct ynode *entry, uint64_t clones, struct map *counts)
+/* False ends the volume's check: one problem says enough. */
+static bool add_writer(struct decode *d, const struct mount_spec *m, struct writer me,
+		       struct writers *all)
 {
-	const struct ynode *list = ynode_get(entry, "volumes");
+	auto_free char *name = NULL, *path = NULL;
+	struct err err = {0};
 
-	if (!list || (list->kind != YNODE_LIST && list->kind != YNODE_MAP))
-		return;
-	for (size_t i = 0; i < list->n; i++) {
-		auto_free char *volume = written_volume(list, i);
-		struct writers *w = volume ? map_get(counts, volume) : NULL;
+	if (fleet_clone_name(me.fleet, me.index, &name, NULL) < 0)
+		return false;
+	if (fleet_volume_source(d->fleet, m->volume, me.fleet->name, me.index, name, &path, &err) <
+	    0) {
+		(void)decode_fail_at(d, m->volume->source_at, "%s", err.msg);
+		return false;
+	}
+	const struct writer *other = map_get(&all->paths, path);
 
-		if (volume && !w) {
-			w = xcalloc(1, sizeof(*w));
-			(void)map_add(counts, volume, w);
-		}
-		if (w && w->owner != entry)
-			w->n += clones;
-		if (w)
-			w->owner = entry;
+	if (!other) {
+		struct writer *copy = xmalloc(sizeof(*copy));
+
+		*copy = me;
+		(void)map_add(&all->paths, path, copy);
+		all->n++;
+		return true;
+	}
+	if (other->fleet == me.fleet && other->index == me.index)
+		return true;
+	refuse_writer(d, m->volume);
+	return false;
+}
+
+/* Whether or not it is mounted :ro in containers, what counts is who may write on the host. */
+static void check_mount_writers(struct decode *d, const struct fleet_spec *f,
+				const struct mount_spec *m, struct writers *all)
+{
+	bool *told = &all->told[m->volume - d->fleet->volumes];
+	bool constant = !strstr(m->volume->source, "{{");
+	uint32_t n = constant && f->count > 2 ? 2 : f->count;
+
+	for (uint32_t i = 0; i < n && !*told; i++) {
+		if (all->n >= WRITERS_MAX)
+			(void)decode_fail_at(d, m->at,
+					     "expected at most %d clones that write to host "
+					     "directories",
+					     WRITERS_MAX);
+		*told = all->n >= WRITERS_MAX || !add_writer(d, m, (struct writer){f, i}, all);
 	}
 }
 
-static void count_all(const struct decode *d, struct map *counts)
+static bool writes(const struct mount_spec *m)
 {
-	const struct fleet *fleet = d->fleet;
-	const struct ynode *baselines = ynode_get(d->root, "baselines");
-	const struct ynode *fleets = ynode_get(d->root, "fleets");
-
-	for (size_t i = 0; i < fleet->n_baselines; i++) {
-		const char *name = fleet->baselines[i].name;
-
-		count_writers(ynode_get(baselines, name), clones_of(fleet, name), counts);
-	}
-	for (size_t i = 0; i < fleet->n_fleets; i++)
-		count_writers(ynode_get(fleets, fleet->fleets[i].name), fleet->fleets[i].count,
-			      counts);
+	return !fleet_mount_is_disk(m) && !fleet_mount_is_read_only(m) && !m->volume->share;
 }
 
-static void check_writers(struct decode *d, const struct ypair *pair, uint64_t writers)
+static void check_fleet_mounts(struct decode *d, const struct fleet_spec *f, struct writers *all)
 {
-	const struct ynode *volume = pair->value;
-	const struct ypair *access = ynode_pair(volume, "access");
-	const char *source = text_of(volume, "source", "");
-	bool own = strstr(source, "{{") && (strstr(source, "clone") || strstr(source, "index"));
-	const struct ypair *per = ynode_pair(volume, "per");
+	for (size_t i = 0; i < f->n_volumes; i++) {
+		check_fleet_mount(d, f, &f->volumes[i]);
+		if (writes(&f->volumes[i]))
+			check_mount_writers(d, f, &f->volumes[i], all);
+	}
+}
 
-	if (access && strcmp(text_of(volume, "access", ""), "rw") == 0 && !own &&
-	    strcmp(text_of(volume, "share", "false"), "true") != 0 && writers > 1) {
-		(void)path_push(&d->path, "access");
-		(void)decode_fail_at(d, access->key_at,
-				     "several clones would write to it: put {{clone}} into source, "
-				     "or say share: true");
-	}
-	if (per && strcmp(text_of(volume, "per", ""), "set") == 0 && writers > 0) {
-		(void)path_push(&d->path, "per");
-		(void)decode_fail_at(d, per->key_at,
-				     "a disk for the whole set is read only: mount it with :ro, or "
-				     "say per: clone");
-	}
+static size_t push_entry(struct decode *d, const char *section, const char *name)
+{
+	size_t before = path_push(&d->path, section);
+
+	(void)path_push(&d->path, name);
+	(void)path_push(&d->path, "volumes");
+	return before;
 }
 
 void check_volumes(struct decode *d)
 {
-	const struct ynode *volumes = ynode_get(d->root, "volumes");
-	auto_map struct map counts = {.free_value = free};
+	const struct fleet *fleet = d->fleet;
+	auto_free bool *told = xcalloc(fleet->n_volumes + 1, sizeof(*told));
+	struct writers all = {.paths.free_value = free, .told = told};
 
-	count_all(d, &counts);
-	for (size_t i = 0; volumes && volumes->kind == YNODE_MAP && i < volumes->n; i++) {
-		const struct ypair *pair = &volumes->pairs[i];
-		const struct writers *w = map_get(&counts, pair->key);
-		size_t before = path_push(&d->path, "volumes");
+	for (size_t i = 0; i < fleet->n_baselines; i++) {
+		const struct baseline_spec *b = &fleet->baselines[i];
+		size_t before = push_entry(d, "baselines", b->name);
 
-		(void)path_push(&d->path, pair->key);
-		if (w)
-			check_writers(d, pair, w->n);
+		check_targets(d, b->volumes, b->n_volumes);
+		for (size_t k = 0; k < b->n_volumes; k++)
+			check_baseline_disk(d, &b->volumes[k]);
 		path_pop(&d->path, before);
 	}
+	for (size_t i = 0; i < fleet->n_fleets; i++) {
+		const struct fleet_spec *f = &fleet->fleets[i];
+		size_t before = push_entry(d, "fleets", f->name);
+
+		check_targets(d, f->volumes, f->n_volumes);
+		check_fleet_mounts(d, f, &all);
+		path_pop(&d->path, before);
+	}
+	map_free(&all.paths);
 }

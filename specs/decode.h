@@ -81,13 +81,15 @@ extern const struct template_values decode_sample;
 typedef int decode_fn(struct decode *d, const struct field *f, struct ynode *node, void *slot);
 decode_fn decode_bool, decode_int, decode_number, decode_size, decode_duration, decode_choice;
 decode_fn decode_plain_text, decode_ref, decode_network, decode_path, decode_image, decode_source;
-decode_fn decode_shaped, decode_argv, decode_mount;
+decode_fn decode_shaped, decode_argv;
 /* These store more than one member: slot is the whole struct, also for LIST and EACH. */
 decode_fn decode_vars, decode_hooks, decode_metadata, decode_clone_name, decode_ports;
+decode_fn decode_clone_path, decode_mounts;
 decode_fn decode_entries, decode_items;
 int decode_check_key(struct decode *d, const struct field *f, const struct ypair *pair);
 
 void fleet_free_hooks(struct hook_spec *hooks, size_t n);
+void fleet_free_mounts(struct mount_spec *mounts, size_t n);
 
 /* The steps of fleet_parse() beside decoding, in their order; each reports what it finds. */
 void set_apply(struct decode *d, const struct strv *sets);

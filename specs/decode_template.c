@@ -98,6 +98,22 @@ int decode_clone_name(struct decode *d, const struct field *f, struct ynode *nod
 	return 0;
 }
 
+int decode_clone_path(struct decode *d, const struct field *f, struct ynode *node, void *dst)
+{
+	struct volume_spec *volume = dst;
+	auto_template struct template *t = NULL;
+
+	(void)f;
+	if (decode_cheap(d, node, "a path", TEMPLATE_INDEX | TEMPLATE_FLEET | TEMPLATE_CLONE, &t) <
+	    0)
+		return -1;
+	if (!volume)
+		return 0;
+	volume->source = decode_keep(d, template_text(t));
+	volume->source_compiled = TAKE_PTR(t);
+	return 0;
+}
+
 struct metadata_item {
 	const char *key;
 	struct ynode *value;

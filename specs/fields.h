@@ -34,10 +34,11 @@ enum field_type {
 	FIELD_ADDRESS,
 	FIELD_EGRESS,
 	FIELD_CLONE_NAME, /* a template for each clone's name */
+	FIELD_CLONE_PATH, /* a path, absolute once it is expanded for a clone */
 	FIELD_METADATA,   /* a template for each clone */
 	FIELD_ARGV,
 	FIELD_HOOK,
-	FIELD_MOUNT, /* VOLUME:/TARGET[:ro], or VOLUME: /TARGET in a map */
+	FIELD_MOUNT, /* VOLUME:/TARGET[:ro], or VOLUME: /TARGET[:ro] in a map */
 	FIELD_VAR,
 	FIELD_MAP,       /* the fields of group */
 	FIELD_MISPLACED, /* known to belong elsewhere: doc is the sentence that says where */
@@ -59,7 +60,6 @@ enum field_by {
 	BY_MAIN,
 	BY_LANGUAGE,
 	BY_PODMAN,
-	BY_VOLUMES,
 	BY_SPEED,
 	BY_JOBS,
 	BY_LATER,

@@ -53,6 +53,7 @@ static const char *const type_names[FIELD_TYPES] = {
 	[FIELD_ADDRESS] = "IP address",
 	[FIELD_EGRESS] = "destination",
 	[FIELD_CLONE_NAME] = "name template",
+	[FIELD_CLONE_PATH] = "path template",
 	[FIELD_METADATA] = "text template",
 	[FIELD_ARGV] = "command",
 	[FIELD_HOOK] = "hook",

@@ -129,9 +129,10 @@ static const struct field baseline_fields[] = {
 	 IN(baseline_spec, container.health),
 	 .at = offsetof(struct baseline_spec, container.health.at) + 1,
 	 .doc = "Short for containers.main.healthcheck."},
-	{"volumes", FIELD_MOUNT, FIELD_LIST, .flags = FIELD_MAP_TOO, .dflt = "[]",
-	 .class = CLASS_CASCADE, .by = BY_VOLUMES,
-	 .doc = "VOLUME:/TARGET[:ro], or a map of VOLUME: /TARGET."},
+	{"volumes", FIELD_MOUNT, FIELD_LIST, .flags = FIELD_MAP_TOO | FIELD_TEMPLATE, .dflt = "[]",
+	 .class = CLASS_CASCADE, ARRAY(baseline_spec, volumes),
+	 .at = offsetof(struct baseline_spec, volumes_at) + 1,
+	 .doc = "VOLUME:/TARGET[:ro], or a map of VOLUME: /TARGET[:ro]."},
 	{"profiles", FIELD_TEXT, FIELD_LIST, .dflt = "[]", .class = CLASS_IN_PLACE,
 	 .by = BY_LANGUAGE, .doc = "Only there when one of these profiles is asked for."},
 };

@@ -86,6 +86,33 @@ struct network_spec {
 	struct place egress_default_at, egress_allow_at, dns_at;
 };
 
+struct volume_spec {
+	char *name;
+	struct place at;
+	char *type; /* "host" | "disk" */
+	/* host */
+	char *source; /* variables written out, templates not expanded: fleet_volume_source() */
+	struct template *source_compiled;
+	char *access; /* "ro" | "rw" */
+	bool create, share;
+	char *trust; /* "squash" | "full" */
+	char *cache; /* "strict" | "shared" | "private" */
+	/* disk */
+	uint64_t size_bytes;
+	char *fs;  /* "ext4" */
+	char *per; /* "clone" | "set" */
+	struct place source_at, access_at, trust_at, cache_at, size_at, fs_at, per_at;
+};
+
+struct mount_spec { /* a volume at a path of the guest */
+	struct place at;
+	char *volume_ref; /* as written */
+	const struct volume_spec *volume;
+	char *target;
+	bool read_only; /* :ro */
+	bool inherited; /* a fleet's: its baseline says so */
+};
+
 struct port_spec { /* a port of each clone; fleet_port() tells which */
 	struct place at;
 	char *text; /* variables written out, templates not expanded */
@@ -107,6 +134,9 @@ struct baseline_spec {
 	struct place cpus_at, memory_at, engine_at, sandbox_at, network_at;
 	struct port_spec *ports; /* no field of a spec: podman run -p */
 	size_t n_ports;
+	struct mount_spec *volumes;
+	size_t n_volumes;
+	struct place volumes_at;
 	uint64_t ready_timeout_ms;
 	bool keep_running;
 	struct container_spec container;
@@ -142,6 +172,9 @@ struct fleet_spec {
 	struct port_spec *ports;
 	size_t n_ports;
 	struct place ports_at;
+	struct mount_spec *volumes; /* all of a clone: the baseline's, with others in their place */
+	size_t n_volumes;
+	struct place volumes_at;
 	uint32_t count;
 	struct place count_at;
 	char *name_template; /* "web-{{index}}", variables written out */
@@ -180,6 +213,8 @@ struct fleet {
 	size_t n_images;
 	struct network_spec *networks; /* built-in ones that are used included */
 	size_t n_networks;
+	struct volume_spec *volumes;
+	size_t n_volumes;
 	struct baseline_spec *baselines;
 	size_t n_baselines;
 	struct snapshot_spec *snapshots; /* implicit ones included */
@@ -222,6 +257,15 @@ int fleet_clone_metadata(const struct fleet *fleet, const struct fleet_spec *f, 
 /* What p says for the clone of that index and name. */
 int fleet_port(const struct port_spec *p, const char *fleet_name, uint32_t index,
 	       const char *clone_name, struct port *ret, struct err *err);
+/* The directory a host volume is for one clone, absolute and without empty or "." parts. */
+int fleet_volume_source(const struct fleet *fleet, const struct volume_spec *v,
+			const char *fleet_name, uint32_t index, const char *clone_name, char **ret,
+			struct err *err);
+/* What {{clone}} is in a baseline: no clone can be called that. Caller frees. */
+char *fleet_baseline_clone_name(const struct baseline_spec *b);
+bool fleet_mount_is_disk(const struct mount_spec *m);
+/* A host volume whose access is ro, or one that is mounted :ro. */
+bool fleet_mount_is_read_only(const struct mount_spec *m);
 /* Ports from texts without templates (podman run -p); fleet_free_ports() gives them back. */
 int fleet_ports_parse(const struct strv *texts, struct port_spec **ret, size_t *ret_n,
 		      struct err *err);

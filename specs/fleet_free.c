@@ -42,6 +42,33 @@ static void free_networks(struct fleet *f)
 	free(f->networks);
 }
 
+void fleet_free_mounts(struct mount_spec *mounts, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(mounts[i].volume_ref);
+		free(mounts[i].target);
+	}
+	free(mounts);
+}
+
+static void free_volumes(struct fleet *f)
+{
+	for (size_t i = 0; i < f->n_volumes; i++) {
+		struct volume_spec *v = &f->volumes[i];
+
+		free(v->name);
+		free(v->type);
+		free(v->source);
+		template_free(v->source_compiled);
+		free(v->access);
+		free(v->trust);
+		free(v->cache);
+		free(v->fs);
+		free(v->per);
+	}
+	free(f->volumes);
+}
+
 static void free_assets(struct fleet *f)
 {
 	for (size_t i = 0; i < f->n_kernels; i++) {
@@ -91,6 +118,7 @@ static void free_baselines(struct fleet *f)
 		free(b->sandbox);
 		free(b->network_ref);
 		fleet_free_ports(b->ports, b->n_ports);
+		fleet_free_mounts(b->volumes, b->n_volumes);
 		free_container(&b->container);
 	}
 	free(f->baselines);
@@ -118,6 +146,7 @@ static void free_fleets(struct fleet *f)
 		free(one->from_ref);
 		free(one->network_ref);
 		fleet_free_ports(one->ports, one->n_ports);
+		fleet_free_mounts(one->volumes, one->n_volumes);
 		free(one->name_template);
 		template_free(one->name_compiled);
 		free(one->restart);
@@ -138,6 +167,7 @@ void fleet_free(struct fleet *fleet)
 		return;
 	free_assets(fleet);
 	free_networks(fleet);
+	free_volumes(fleet);
 	free_baselines(fleet);
 	free_snapshots(fleet);
 	free_fleets(fleet);

@@ -119,6 +119,45 @@ static void settle_container(struct decode *d, struct container_spec *container)
 	container->at = container->image_at;
 }
 
+static void link_mounts(struct fleet *fleet, struct mount_spec *mounts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		mounts[i].volume = FIND(fleet, volumes, mounts[i].volume_ref);
+}
+
+static const struct mount_spec *mount_at(const struct mount_spec *mounts, size_t n,
+					 const char *target)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(mounts[i].target, target) == 0)
+			return &mounts[i];
+	return NULL;
+}
+
+/* A clone has what its baseline has, in front, unless it has something else there. */
+static void inherit_mounts(struct decode *d, struct fleet_spec *f)
+{
+	const struct baseline_spec *b = f->from->from;
+	struct mount_spec *all = xcalloc(f->n_volumes + b->n_volumes + 1, sizeof(*all));
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n_volumes; i++) {
+		const struct mount_spec *m = &b->volumes[i];
+
+		if (mount_at(f->volumes, f->n_volumes, m->target))
+			continue;
+		all[n] = *m;
+		all[n].inherited = true;
+		all[n].volume_ref = decode_keep(d, m->volume_ref);
+		all[n++].target = decode_keep(d, m->target);
+	}
+	for (size_t i = 0; i < f->n_volumes; i++)
+		all[n++] = f->volumes[i];
+	free(f->volumes);
+	f->volumes = all;
+	f->n_volumes = n;
+}
+
 void link_spec(struct decode *d)
 {
 	struct fleet *fleet = d->fleet;
@@ -145,6 +184,7 @@ void link_spec(struct decode *d)
 		b->rootfs = FIND(fleet, rootfs, b->rootfs_ref);
 		b->network = FIND(fleet, networks, b->network_ref);
 		b->container.image = FIND(fleet, images, b->container.image_ref);
+		link_mounts(fleet, b->volumes, b->n_volumes);
 	}
 	for (size_t i = 0; i < fleet->n_snapshots; i++)
 		fleet->snapshots[i].from = FIND(fleet, baselines, fleet->snapshots[i].from_ref);
@@ -154,5 +194,7 @@ void link_spec(struct decode *d)
 		f->from = FIND(fleet, snapshots, f->from_ref);
 		f->network = f->network_ref ? FIND(fleet, networks, f->network_ref)
 					    : f->from->from->network;
+		link_mounts(fleet, f->volumes, f->n_volumes);
+		inherit_mounts(d, f);
 	}
 }

@@ -162,20 +162,21 @@ static struct json_object *schema_map(const struct field *f)
 }
 
 static struct json_object *(*const makers[FIELD_TYPES])(const struct field *) = {
-	[FIELD_TEXT] = schema_text,     [FIELD_BOOL] = schema_bool,
-	[FIELD_INT] = schema_int,       [FIELD_NUMBER] = schema_number,
-	[FIELD_SIZE] = schema_size,     [FIELD_DURATION] = schema_string,
-	[FIELD_CHOICE] = schema_choice, [FIELD_NAME] = schema_string,
-	[FIELD_REF] = schema_string,    [FIELD_NETWORK] = schema_string,
-	[FIELD_PATH] = schema_string,   [FIELD_URL] = schema_string,
-	[FIELD_SHA256] = schema_string, [FIELD_PERCENT] = schema_percent,
-	[FIELD_IMAGE] = schema_string,  [FIELD_SOURCE] = schema_string,
-	[FIELD_HTTP] = schema_string,   [FIELD_TCP] = schema_string,
-	[FIELD_PORT] = schema_text,     [FIELD_ADDRESS] = schema_string,
-	[FIELD_EGRESS] = schema_string, [FIELD_CLONE_NAME] = schema_string,
-	[FIELD_METADATA] = schema_text, [FIELD_ARGV] = schema_argv,
-	[FIELD_HOOK] = schema_hook,     [FIELD_MOUNT] = schema_string,
-	[FIELD_VAR] = schema_var,       [FIELD_MAP] = schema_map,
+	[FIELD_TEXT] = schema_text,         [FIELD_BOOL] = schema_bool,
+	[FIELD_INT] = schema_int,           [FIELD_NUMBER] = schema_number,
+	[FIELD_SIZE] = schema_size,         [FIELD_DURATION] = schema_string,
+	[FIELD_CHOICE] = schema_choice,     [FIELD_NAME] = schema_string,
+	[FIELD_REF] = schema_string,        [FIELD_NETWORK] = schema_string,
+	[FIELD_PATH] = schema_string,       [FIELD_URL] = schema_string,
+	[FIELD_SHA256] = schema_string,     [FIELD_PERCENT] = schema_percent,
+	[FIELD_IMAGE] = schema_string,      [FIELD_SOURCE] = schema_string,
+	[FIELD_HTTP] = schema_string,       [FIELD_TCP] = schema_string,
+	[FIELD_PORT] = schema_text,         [FIELD_ADDRESS] = schema_string,
+	[FIELD_EGRESS] = schema_string,     [FIELD_CLONE_NAME] = schema_string,
+	[FIELD_CLONE_PATH] = schema_string, [FIELD_METADATA] = schema_text,
+	[FIELD_ARGV] = schema_argv,         [FIELD_HOOK] = schema_hook,
+	[FIELD_MOUNT] = schema_string,      [FIELD_VAR] = schema_var,
+	[FIELD_MAP] = schema_map,
 };
 
 static struct json_object *map_of(struct json_object *values, const struct field *f)
