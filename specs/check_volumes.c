@@ -64,8 +64,14 @@ static void check_targets(struct decode *d, const struct mount_spec *mounts, siz
 
 		if (mount_at(mounts, i, m->target))
 			(void)decode_fail_at(d, m->at, "two volumes at '%.100s'", m->target);
-		disks += fleet_mount_is_disk(m);
-		if (disks == DISKS_MAX + 1 && fleet_mount_is_disk(m))
+		if (!fleet_mount_is_disk(m))
+			continue;
+		/* Two mounts of one drive cannot differ in :ro. */
+		for (size_t k = 0; k < i; k++)
+			if (mounts[k].volume == m->volume)
+				(void)decode_fail_at(d, m->at, "disk '%s' is at '%.100s' already",
+						     m->volume->name, mounts[k].target);
+		if (++disks == DISKS_MAX + 1)
 			(void)decode_fail_at(d, m->at, "expected at most %d disks", DISKS_MAX);
 	}
 }

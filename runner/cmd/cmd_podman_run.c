@@ -20,7 +20,7 @@
 struct podman_flags {
 	const char *name, *memory, *engine, *network;
 	uint64_t cpus;
-	struct strv env, ports;
+	struct strv env, ports, volumes;
 	bool remove;
 };
 
@@ -63,9 +63,56 @@ static struct json_object *environment(const struct host *host, const struct str
 	return o;
 }
 
+/* HOSTDIR:/TARGET[:ro] as a volume "vN" of the spec and where it is mounted. */
+static int add_volume(const char *text, size_t number, struct json_object *volumes,
+		      struct json_object *mounts, struct err *err)
+{
+	const char *rest = strchr(text, ':');
+	auto_free char *name = xasprintf("v%zu", number);
+	auto_free char *source = rest ? xstrndup(text, (size_t)(rest - text)) : NULL;
+	struct json_object *o = NULL;
+
+	/* Podman takes a word without a slash for a volume of its own making. */
+	if (!source || (source[0] != '/' && source[0] != '.'))
+		return err_set(err, ERR_SPEC, -EINVAL,
+			       "--volume: expected HOSTDIR:/TARGET[:ro] with HOSTDIR beginning "
+			       "with / or ., got '%s'",
+			       text);
+	if (strstr(source, "{{"))
+		return err_set(err, ERR_SPEC, -EINVAL, "--volume: '{{' in '%s' is not possible",
+			       text);
+	o = json_object_new_object();
+	json_add_str(o, "type", "host");
+	json_add_str(o, "source", source);
+	json_add_str(o, "access", "rw");
+	json_add(volumes, name, o);
+	auto_free char *mount = xasprintf("%s%s", name, rest);
+
+	json_object_array_add(mounts, json_object_new_string(mount));
+	return 0;
+}
+
+/* Into the spec `o` and its baseline `b`. */
+static int add_volumes(const struct strv *texts, struct json_object *o, struct json_object *b,
+		       struct err *err)
+{
+	struct json_object *volumes = NULL, *mounts = NULL;
+	int r = 0;
+
+	if (texts->n == 0)
+		return 0;
+	volumes = json_object_new_object();
+	mounts = json_object_new_array();
+	json_add(o, "volumes", volumes);
+	json_add(b, "volumes", mounts);
+	for (size_t i = 0; i < texts->n && r >= 0; i++)
+		r = add_volume(texts->v[i], i, volumes, mounts, err);
+	return r;
+}
+
 /* The spec somebody would have written for this command; JSON is YAML. */
-static char *spec_text(const struct host *host, const struct podman_flags *f, const char *name,
-		       const struct strv *args)
+static int spec_text(const struct host *host, const struct podman_flags *f, const char *name,
+		     const struct strv *args, char **ret, struct err *err)
 {
 	auto_json struct json_object *o = json_object_new_object();
 	struct json_object *baselines = json_object_new_object();
@@ -93,7 +140,11 @@ static char *spec_text(const struct host *host, const struct podman_flags *f, co
 	json_add_str(o, "apiVersion", "fcvm/v1");
 	json_add_str(o, "name", "default");
 	json_add(o, "baselines", baselines);
-	return json_line(o);
+	int r = add_volumes(&f->volumes, o, b, err);
+	if (r < 0)
+		return r;
+	*ret = json_line(o);
+	return 0;
 }
 
 /* Ports of a baseline are no field of a spec. */
@@ -112,7 +163,7 @@ static int finish_fleet(struct fleet *fleet, const struct podman_flags *f, struc
 static int make_fleet(const struct host *host, const struct podman_flags *f, const char *name,
 		      const struct strv *args, struct fleet **ret, struct err *err)
 {
-	auto_free char *text = spec_text(host, f, name, args);
+	auto_free char *text = NULL;
 	auto_free char *cwd = getcwd(NULL, 0);
 	const struct strv no_sets = {0};
 	const struct fleet_options options = {.sets = &no_sets};
@@ -122,7 +173,9 @@ static int make_fleet(const struct host *host, const struct podman_flags *f, con
 		return err_sys(err, "cannot tell the current directory");
 	/* Relative sources start where the user stands. */
 	auto_free char *path = xasprintf("%s/podman run", cwd);
-	int r = fleet_parse(path, text, strlen(text), &options, ret, &problems, err);
+	int r = spec_text(host, f, name, args, &text, err);
+	if (r >= 0)
+		r = fleet_parse(path, text, strlen(text), &options, ret, &problems, err);
 	if (r >= 0 && (r = finish_fleet(*ret, f, &problems, err)) < 0)
 		fleet_free_p(ret);
 	if (problems.len)
@@ -185,6 +238,8 @@ int cmd_podman_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit
 		{0, "cpus", OPT_U64, &f.cpus, "N", "virtual CPUs", NULL, 1, 32},
 		{'p', "publish", OPT_STRV, &f.ports, "[IP:][HOST:]GUEST[/udp]",
 		 "publish a port; HOST:GUEST binds 127.0.0.1; repeatable", NULL, 0, 0},
+		{'v', "volume", OPT_STRV, &f.volumes, "HOSTDIR:/TARGET[:ro]",
+		 "a directory of this machine in the VM and the container; repeatable", NULL, 0, 0},
 		{0, "network", OPT_CHOICE, &f.network, "MODE",
 		 "auto (default), bridged, rootless or none",
 		 "auto|bridged|rootless|none|bridge|slirp4netns", 0, 0},
@@ -204,5 +259,6 @@ int cmd_podman_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit
 		r = run(ctx, &f, &args, ret_exit, err);
 	strv_free(&f.env);
 	strv_free(&f.ports);
+	strv_free(&f.volumes);
 	return r;
 }

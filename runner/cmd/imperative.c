@@ -198,7 +198,7 @@ static int clone_up(struct session *run, const struct imperative_clone *what,
 		add_need(run, what->server, &stub->snapshot, node);
 	observe_digest(&run->ctx, &run->graph, run->seen, node);
 	plan_one(run, node);
-	r = reconcile_admit_ports(run, err);
+	r = reconcile_admit_host(run, err);
 	if (r < 0)
 		return r;
 	return up_or_nothing(run, node, ret_dir, err);

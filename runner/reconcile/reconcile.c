@@ -12,17 +12,28 @@
 #include "plan_print.h"
 #include "xalloc.h"
 
-int reconcile_admit_ports(struct session *run, struct err *err)
+/* Which nodes a step with one of these verbs is for; the caller frees. */
+static bool *nodes_with(const struct session *run, bool updates)
 {
-	auto_free bool *making = xcalloc(run->graph.n + 1, sizeof(*making));
+	bool *making = xcalloc(run->graph.n + 1, sizeof(*making));
 
 	for (size_t i = 0; i < run->plan.n; i++) {
 		enum verb verb = run->plan.steps[i].verb;
 
-		making[run->plan.steps[i].node] |= verb == VERB_CREATE || verb == VERB_UPDATE;
+		making[run->plan.steps[i].node] |=
+			verb == VERB_CREATE || (updates && verb == VERB_UPDATE);
 	}
-	return resource_admit_ports(&run->ctx, run->graph.nodes, run->seen, run->graph.n, making,
-				    err);
+	return making;
+}
+
+int reconcile_admit_host(struct session *run, struct err *err)
+{
+	auto_free bool *making = nodes_with(run, false), *touching = nodes_with(run, true);
+	int r = resource_admit_volumes(&run->ctx, run->graph.nodes, run->graph.n, making, err);
+
+	return r < 0 ? r
+		     : resource_admit_ports(&run->ctx, run->graph.nodes, run->seen, run->graph.n,
+					    touching, err);
 }
 
 static int admit_room(struct session *run, struct err *err)
@@ -42,7 +53,7 @@ int reconcile_admit(struct session *run, struct err *err)
 {
 	int r = admit_room(run, err);
 
-	return r < 0 ? r : reconcile_admit_ports(run, err);
+	return r < 0 ? r : reconcile_admit_host(run, err);
 }
 
 static struct plan_view view_of(struct session *run, bool all)
@@ -120,7 +131,7 @@ int reconcile_plan(const struct host *host, const struct fleet *fleet,
 	if (destroy)
 		return 0;
 	foretell_refusal(&run);
-	return reconcile_admit_ports(&run, err);
+	return reconcile_admit_host(&run, err);
 }
 
 /* The run is over, and the journal says so: nothing is left half-way that nobody told of. */

@@ -6,7 +6,7 @@
 #include "session.h"
 
 /* What apply would do, as text or (options->json) JSON, into out, also when it is refused for a
- * port that is taken. Changes nothing. */
+ * port that is taken or a directory that is missing. Changes nothing. */
 int reconcile_plan(const struct host *host, const struct fleet *fleet,
 		   const struct reconcile_options *options, bool destroy, bool all, struct buf *out,
 		   bool *ret_changes, struct err *err);
@@ -20,7 +20,7 @@ int reconcile_destroy(const struct host *host, const struct fleet *fleet, const 
 
 /* Refuses (ERR_HOST, by how much) a plan that does not fit on this machine. */
 int reconcile_admit(struct session *run, struct err *err);
-/* Only whether the ports that would be published are free. */
-int reconcile_admit_ports(struct session *run, struct err *err);
+/* Only whether the ports that would be published are free, and host volumes there. */
+int reconcile_admit_host(struct session *run, struct err *err);
 
 #endif

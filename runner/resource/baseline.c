@@ -8,6 +8,7 @@
 #include "view.h"
 #include "vm_dir.h"
 #include "vm_net.h"
+#include "vm_volumes.h"
 #include "xalloc.h"
 
 /* A boot under an overloaded TCG took 25 s, and it may be tried again. */
@@ -63,6 +64,7 @@ static void baseline_describe(const struct resource_ctx *ctx, const struct node 
 		field_list_add(ret, "host", "nic", r, b->at, "none");
 	describe_container(&b->container, entry, ret);
 	vm_net_describe(ctx->choice, node, ret);
+	vm_volumes_describe(ctx, node, ret);
 	field_list_add(ret, entry, "keep_running", CHANGE_NONE, b->at,
 		       b->keep_running ? "true" : "false");
 	field_list_add_u64(ret, entry, "ready_timeout", CHANGE_NONE, b->at, b->ready_timeout_ms);
@@ -140,18 +142,24 @@ static int boot(const struct resource_ctx *ctx, const struct need_list *needs,
 	struct supervisor_call call = resource_call(ctx, dir);
 	struct vm_identity identity = {.hostname = b->name};
 	auto_net_config struct net_config net = {0};
+	auto_volume_list struct volume_list volumes = {0};
 	struct parts parts = {0};
 	int r = find_parts(ctx, needs, b, &parts, err);
 
 	if (r >= 0)
 		r = vm_net_config(ctx->choice, node, &net, err);
+	if (r >= 0)
+		r = vm_volumes_make(ctx, node, err);
+	if (r >= 0)
+		r = vm_volumes_list(ctx, node, &volumes, err);
 	if (r >= 0) {
 		auto_vm_config struct vm_config config = {0};
 		struct workload w = view_workload(&b->container, parts.image.reference);
 
 		view_config(ctx->choice, b, &parts.kernel, &parts.rootfs, parts.image.store,
 			    &config);
-		r = supervisor_start(&call, &config, &w, &identity, &net, NULL, err);
+		vm_volumes_add_disks(ctx, b, &config);
+		r = supervisor_start(&call, &config, &w, &identity, &net, &volumes, err);
 	}
 	parts_free(&parts);
 	return r;

@@ -9,6 +9,7 @@
 #include "view.h"
 #include "vm_dir.h"
 #include "vm_net.h"
+#include "vm_volumes.h"
 #include "xalloc.h"
 
 /* Of a snapshot taken by hand, which has no baseline in any spec. */
@@ -46,6 +47,7 @@ static void clone_describe(const struct resource_ctx *ctx, const struct node *no
 	auto_free char *metadata = NULL;
 
 	vm_net_describe(ctx->choice, node, ret);
+	vm_volumes_describe(ctx, node, ret);
 	field_list_add(ret, snapshot, "memory.backend", CHANGE_REPLACE, f->from->backend_at,
 		       resource_backend(ctx->choice, f->from));
 	field_list_add(ret, entry, "restart", CHANGE_UPDATE, f->restart_at, f->restart);
@@ -103,9 +105,12 @@ static int restore(const struct resource_ctx *ctx, const struct need_list *needs
 	auto_free struct hook *hooks = view_hooks(f->on_clone, f->n_on_clone);
 	auto_free char *metadata = NULL;
 	auto_net_config struct net_config net = {0};
+	auto_volume_list struct volume_list volumes = {0};
 	int r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
 
-	if (r < 0 || (r = vm_net_config(ctx->choice, node, &net, err)) < 0)
+	if (r < 0 || (r = vm_net_config(ctx->choice, node, &net, err)) < 0 ||
+	    (r = vm_volumes_make(ctx, node, err)) < 0 ||
+	    (r = vm_volumes_list(ctx, node, &volumes, err)) < 0)
 		return r;
 	struct restore_request req = {
 		.snapshot_dir = snapshot_dir(ctx, snapshot->seen->record),
@@ -118,6 +123,8 @@ static int restore(const struct resource_ctx *ctx, const struct need_list *needs
 		.restart = f->restart,
 		.gid = (uint32_t)json_opt_u64(snapshot->seen->record, "gid", 0),
 		.net = &net,
+		/* A snapshot taken by hand knows its own. */
+		.volumes = f->from->from ? &volumes : NULL,
 	};
 	if (!req.snapshot_dir)
 		return err_set(err, ERR_FAILED, -ENOENT, "snapshot '%s' has no directory",

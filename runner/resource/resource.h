@@ -177,6 +177,11 @@ bool resource_uses_auto_network(const struct fleet *fleet);
 int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
 			 const struct seen *seen, size_t n, const bool *making, struct err *err);
 
+/* Whether the directories that nodes with `making` serve to their guests are there, or will be
+ * made. ERR_HOST names the place in the spec. */
+int resource_admit_volumes(const struct resource_ctx *ctx, const struct node *nodes, size_t n,
+			   const bool *making, struct err *err);
+
 /* Takes back what VMs had on the host whose supervisors were killed (links, rules, addresses), and
  * what the last VM of this host needed. Cheap, and safe at any time. */
 int resource_sweep_networks(const struct host *host, struct err *err);

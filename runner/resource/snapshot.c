@@ -15,6 +15,7 @@
 #include "ledger.h"
 #include "record.h"
 #include "view.h"
+#include "vm.h"
 #include "vmmanifest.h"
 #include "xalloc.h"
 
@@ -85,6 +86,30 @@ static int check_host(const struct resource_choice *c, const char *path, struct 
 	return vmmanifest_check_host(manifest, c->engine, &caps, &host, err);
 }
 
+/* A volume's own disk lies in the snapshot, a set's where the manifest says. */
+static void check_disk(struct json_object *disk, const char *dir, struct seen *seen)
+{
+	const char *path = json_opt_str(disk, "path", "");
+	const char *serial = json_opt_str(disk, "serial", ""), *slash = strrchr(path, '/');
+	auto_free char *full = path[0] == '/' ? xstrdup(path) : path_join(dir, path);
+
+	if (strncmp(serial, VM_VOLUME_PREFIX, strlen(VM_VOLUME_PREFIX)) == 0 && !file_exists(full))
+		seen_unhealthy(seen, "its %s is gone", slash ? slash + 1 : path);
+}
+
+static void check_disks(const char *dir, struct seen *seen)
+{
+	auto_free char *path = path_join(dir, files[0]);
+	auto_json struct json_object *manifest = NULL;
+	struct json_object *disks = NULL;
+
+	if (json_load(path, &manifest, NULL) < 0 ||
+	    json_get_arr(manifest, "disks", &disks, NULL) < 0)
+		return;
+	for (size_t i = 0; i < json_object_array_length(disks); i++)
+		check_disk(json_object_array_get_idx(disks, i), dir, seen);
+}
+
 static void check_manifest(const struct resource_choice *choice, const char *dir, struct seen *seen)
 {
 	const char *recorded = json_opt_str(seen->record, "manifest_sha256", "");
@@ -126,7 +151,9 @@ static int snapshot_observe(const struct resource_ctx *ctx, const struct node *n
 			return 0;
 		}
 	}
-	check_manifest(ctx->choice, dir, seen);
+	check_disks(dir, seen);
+	if (seen->healthy)
+		check_manifest(ctx->choice, dir, seen);
 	return 0;
 }
 

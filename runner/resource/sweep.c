@@ -52,7 +52,10 @@ int resource_sweep(const struct resource_ctx *ctx, struct buf *left, struct err 
 	static const struct {
 		const char *sub;
 		sweep_fn fn;
-	} dirs[] = {{"vms", sweep_vm}, {"memservers", sweep_tree}, {"snapshots", sweep_tree}};
+	} dirs[] = {{"vms", sweep_vm},
+		    {"memservers", sweep_tree},
+		    {"snapshots", sweep_tree},
+		    {"volumes", sweep_tree}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		int r = sweep_each(ctx, dirs[i].sub, dirs[i].fn, left, err);

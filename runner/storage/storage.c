@@ -15,7 +15,7 @@
 /* Below this mke2fs drops the journal, and the disk would not survive a killed VMM. */
 #define DATA_DISK_MIN (16u << 20)
 /* Every disk alike on every host: no random UUIDs, and none of the host's mke2fs.conf. Each VM
- * sees only its own, so equal UUIDs meet nowhere. */
+ * sees only its own; that its volumes have the same one, ext4 does not mind. */
 #define DATA_UUID "6663766d-6461-7461-8000-000000000001"
 #define DATA_FEATURES                                                                     \
 	"none,has_journal,ext_attr,dir_index,filetype,extent,64bit,flex_bg,sparse_super," \
