@@ -87,7 +87,9 @@ static struct proto_volume view_volume(const struct volume_mount *m)
 		.target = m->target,
 		/* Where a host directory lies is not the guest's business. */
 		.source = m->type == VOLUME_DISK ? m->source : none,
-		.read_only = m->read_only,
+		/* Whether a host directory may be written to its server decides: a clone's may say
+		 * otherwise than the one its guest was snapshotted with. */
+		.read_only = m->type == VOLUME_DISK && m->read_only,
 	};
 }
 

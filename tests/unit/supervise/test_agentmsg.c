@@ -35,7 +35,11 @@ Test(agentmsg, the_agent_reads_what_we_resume_it_with)
 	char disk[] = "tmp", at[] = "/scratch", serial[] = "vol-tmp";
 	struct volume_mount mounts[] = {
 		{.name = volume, .target = target, .source = secret, .read_only = true},
-		{.name = disk, .type = VOLUME_DISK, .target = at, .source = serial},
+		{.name = disk,
+		 .type = VOLUME_DISK,
+		 .target = at,
+		 .source = serial,
+		 .read_only = true},
 	};
 	const struct volume_list volumes = {mounts, ARRAY_SIZE(mounts)};
 
@@ -72,8 +76,9 @@ Test(agentmsg, the_agent_reads_what_we_resume_it_with)
 	cr_expect_str_eq(back.volumes.v[0].kind, "host");
 	cr_expect_str_eq(back.volumes.v[0].target, "/src");
 	cr_expect_str_eq(back.volumes.v[0].source, "", "the host's paths stay on the host");
-	cr_expect_eq(back.volumes.v[0].read_only, 1);
+	cr_expect_eq(back.volumes.v[0].read_only, 0, "its server says who may write");
 	cr_expect_str_eq(back.volumes.v[1].kind, "disk");
 	cr_expect_str_eq(back.volumes.v[1].source, "vol-tmp");
+	cr_expect_eq(back.volumes.v[1].read_only, 1);
 	strv_free(&hook.argv);
 }
