@@ -413,6 +413,36 @@ static void cut_streams(struct fp_server *s)
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
+/* Under the lock. The sum of what the streams received, or 0 while one of them works. */
+static uint64_t quiet_mark(struct fp_server *s)
+{
+	uint64_t sum = 1;
+
+	for (struct fp_stream *st = s->streams; st; st = st->next) {
+		uint64_t received = 0;
+
+		if (!fp_stream_is_quiet(st, &received))
+			return 0;
+		sum += received;
+	}
+	return sum;
+}
+
+int fp_server_drain(struct fp_server *s, uint64_t deadline_ms)
+{
+	uint64_t mark = 0, last = 0;
+
+	(void)pthread_mutex_lock(&s->lock);
+	do {
+		last = mark;
+		mark = quiet_mark(s);
+		if (mark == 0 || mark != last)
+			wait_changed(s, WATCH_MS);
+	} while ((mark == 0 || mark != last) && now_ms() < deadline_ms);
+	(void)pthread_mutex_unlock(&s->lock);
+	return mark && mark == last ? 0 : -ETIMEDOUT;
+}
+
 void fp_server_stop(struct fp_server *s)
 {
 	cut_streams(s);

@@ -28,6 +28,9 @@ int fp_server_start(int root_fd, int proc_fd, const struct fp_server_options *op
 		    struct fp_server **ret, struct err *err);
 /* A new connection; fd is taken over. Its thread says hello and serves it. */
 int fp_server_add(struct fp_server *s, int fd, struct err *err);
+/* Waits until everything that has arrived is executed and answered; the guest sends no more (its
+ * channel rests). -ETIMEDOUT when something is still under way then, a waiting lock for example. */
+int fp_server_drain(struct fp_server *s, uint64_t deadline_ms);
 /* Cuts every stream, waits for what runs, frees everything. */
 void fp_server_stop(struct fp_server *s);
 

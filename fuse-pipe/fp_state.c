@@ -95,6 +95,21 @@ int fp_state_open(int fd, struct fp_state **ret, struct err *err)
 	return 0;
 }
 
+int fp_state_rekey(int fd, struct err *err)
+{
+	auto_free struct image *image = xcalloc(1, sizeof(*image));
+	ssize_t n = pread(fd, image, sizeof(*image), 0);
+
+	if (n != (ssize_t)sizeof(*image) || image->magic != MAGIC)
+		return err_set(err, ERR_HOST, -EINVAL, "not a state file of fuse-pipe");
+	if (getrandom(image->key, KEY, 0) != KEY)
+		return err_sys(err, "cannot make a key");
+	memset(image->slots, 0, sizeof(image->slots));
+	if (pwrite(fd, image, sizeof(*image), 0) != (ssize_t)sizeof(*image))
+		return err_sys(err, "cannot write the state of a volume");
+	return 0;
+}
+
 void fp_state_free(struct fp_state *s)
 {
 	if (!s)

@@ -17,6 +17,9 @@ struct fp_state;
 
 /* Opens or makes the file (0600). One process at a time: -EBUSY. *ret_fd is the caller's. */
 int fp_state_file(const char *path, int *ret_fd, struct err *err);
+/* Another directory takes the place of the one whose state this is: what was sealed for that one is
+ * void, its log is forgotten, its mount goes on. */
+int fp_state_rekey(int fd, struct err *err);
 /* fd is taken over in any case; -1: in memory, ends with the process. */
 int fp_state_open(int fd, struct fp_state **ret, struct err *err);
 void fp_state_free(struct fp_state *s);

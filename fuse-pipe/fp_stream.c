@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -266,6 +267,7 @@ static int serve(struct fp_rx *rx, struct err *err)
 			return r;
 		make_room(rx);
 		ssize_t n = receive(rx, rx->in + rx->end, (IN_SIZE & ~63u) - rx->end);
+		(void)atomic_fetch_add(&rx->st->received, 1);
 		if (n == 0)
 			return 0;
 		if (n < 0)
@@ -306,6 +308,19 @@ int fp_stream_serve(struct fp_stream *st, struct err *err)
 	st->rx = rx;
 	(void)pthread_mutex_unlock(&st->rx_lock);
 	return serve_and_free(rx, err);
+}
+
+/* Jobs and waiting locks hold the stream, too; one reference is the receiving thread's. */
+bool fp_stream_is_quiet(struct fp_stream *st, uint64_t *ret_received)
+{
+	int unread = 0;
+
+	(void)pthread_mutex_lock(&st->rx_lock);
+	bool idle = !st->rx || atomic_load(&st->rx->busy_ms) == 0;
+	(void)pthread_mutex_unlock(&st->rx_lock);
+	*ret_received = atomic_load(&st->received);
+	return idle && atomic_load(&st->refs) == 1 &&
+	       (ioctl(st->fd, FIONREAD, &unread) < 0 || unread == 0);
 }
 
 /* --- the watchdog --- */

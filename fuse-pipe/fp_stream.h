@@ -27,6 +27,7 @@ struct fp_stream {
 	bool sending;
 	atomic_bool broken; /* nothing is sent any more */
 	struct buf pending;
+	_Atomic uint64_t received;      /* how often something was */
 	_Atomic uint64_t slow_until_ms; /* until then everything goes to the pool */
 	pthread_mutex_t rx_lock;        /* which thread receives, and the hand-over */
 	struct fp_rx *rx;
@@ -48,6 +49,9 @@ int fp_stream_serve(struct fp_stream *st, struct err *err);
 /* Called every few milliseconds by a watchdog: when an operation has blocked the receiving thread
  * for long, another one goes on with the stream. */
 void fp_stream_watch(struct fp_stream *st, uint64_t now);
+/* Nothing is under way and nothing waits to be read. *ret_received tells two looks apart: equal,
+ * and both true with time between them, the stream is at rest. */
+bool fp_stream_is_quiet(struct fp_stream *st, uint64_t *ret_received);
 
 /* For the pool and the locks. */
 #define FP_SCRATCH_SIZE ((FP_FRAME_MAX + 4096u + 63u) & ~63u)

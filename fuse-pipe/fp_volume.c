@@ -249,10 +249,21 @@ static int open_restored(struct fp_volume *v, struct fp_file *f)
 	return fd;
 }
 
+/* A node unknown, too: it was open on a directory whose place this one took. */
+static int no_file(struct fp_volume *v, uint64_t node)
+{
+	struct fp_inode *in = fp_inode_get(v->inodes, node);
+
+	if (!in)
+		return -ESTALE;
+	fp_inode_put(v->inodes, in);
+	return -EBADF;
+}
+
 int fp_volume_file(struct fp_volume *v, uint64_t fh, uint64_t node, struct fp_file **ret)
 {
 	struct fp_file *f = fp_file_get(v->files, fh, node);
-	int fd = f ? f->fd : -EBADF;
+	int fd = f ? f->fd : no_file(v, node);
 
 	if (f && fd < 0)
 		fd = open_restored(v, f);

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,6 +149,7 @@ static int connect_first(struct guest_pump *pump, uint64_t deadline, struct err 
 	return 0;
 }
 
+/* The two libcs differ in the type of ioctl's number, which is too big for one of them. */
 static int clone_queues(struct guest_pump *pump, struct err *err)
 {
 	uint32_t from = (uint32_t)pump->queues[0].fuse_fd;
@@ -156,7 +158,7 @@ static int clone_queues(struct guest_pump *pump, struct err *err)
 		struct guest_queue *q = &pump->queues[i];
 
 		q->fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-		if (q->fuse_fd < 0 || ioctl(q->fuse_fd, FUSE_DEV_IOC_CLONE, &from) < 0)
+		if (q->fuse_fd < 0 || syscall(SYS_ioctl, q->fuse_fd, FUSE_DEV_IOC_CLONE, &from) < 0)
 			return err_sys(err, "cannot clone /dev/fuse");
 	}
 	return 0;

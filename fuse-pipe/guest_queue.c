@@ -156,7 +156,7 @@ static ssize_t send_requests(struct guest_queue *q)
 
 	if (!guest_queue_has_output(q))
 		return 0;
-	msg.msg_iovlen = guest_reqs_iov(&q->reqs, iov, IOV_COUNT);
+	msg.msg_iovlen = (__typeof__(msg.msg_iovlen))guest_reqs_iov(&q->reqs, iov, IOV_COUNT);
 	ssize_t n = sendmsg(q->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;

@@ -97,5 +97,6 @@ COMMAND_DECLARE(validate);
 COMMAND_DECLARE(internal_docs);
 COMMAND_DECLARE(internal_supervise);
 COMMAND_DECLARE(internal_memserver);
+COMMAND_DECLARE(internal_volumes);
 
 #endif

@@ -12,6 +12,7 @@ static const struct {
 	{"docs", cmd_internal_docs},
 	{"supervise", cmd_internal_supervise},
 	{"memserver", cmd_internal_memserver},
+	{"volumes", cmd_internal_volumes},
 };
 
 int cmd_internal(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)

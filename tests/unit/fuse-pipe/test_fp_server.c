@@ -345,3 +345,13 @@ Test(fp_server, an_old_kernel_is_refused_at_init)
 	in.major = 8;
 	cr_expect_eq(RIG_CALL(&r, FUSE_INIT, 0, &in, NULL), -EPROTO);
 }
+
+Test(fp_server, at_rest_it_is_drained)
+{
+	auto_rig struct rig r = {0};
+
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "x");
+	(void)rig_lookup(&r, 1, "f");
+	cr_expect_eq(fp_server_drain(r.server, deadline_in(60000)), 0);
+}

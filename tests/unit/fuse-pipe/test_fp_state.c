@@ -156,3 +156,40 @@ Test(fp_state, one_process_at_a_time_and_no_other_file)
 	cr_expect_lt(fp_state_file(dir, &fd, &err), 0);
 	cr_expect_eq(fd, -1);
 }
+
+Test(fp_state, a_state_for_another_directory_keeps_the_session_and_nothing_else)
+{
+	auto_tmpdir char *dir = tmpdir_new("state");
+	auto_free char *path = path_join(dir, "s");
+	static const uint8_t session[FP_SESSION_SIZE] = "the mount";
+	uint8_t key[FP_KEY_SIZE], value[FP_RECORD_MAX];
+	struct fp_record r;
+	struct err err = {0};
+	int result = 0, fd = -1;
+	struct fp_state *s = open_at(path);
+	size_t len = fp_seal_node(s, &node, &place, key, value);
+
+	(void)fp_state_session(s, session);
+	fp_log_end(s, fp_log_begin(s, 42), 0);
+	fp_state_free(s);
+	cr_assert_eq(fp_state_file(path, &fd, &err), 0, "%s", err.msg);
+	cr_assert_eq(fp_state_rekey(fd, &err), 0, "%s", err.msg);
+	cr_assert_eq(fp_state_open(fd, &s, &err), 0, "%s", err.msg);
+	cr_expect_eq(fp_unseal(s, key, value, len, &r), -EBADMSG);
+	cr_expect_eq(fp_log_find(s, 42, &result), FP_LOG_NEW);
+	cr_expect(fp_state_session(s, session), "its mount goes on");
+	fp_state_free(s);
+}
+
+Test(fp_state, only_a_state_is_given_another_key)
+{
+	auto_tmpdir char *dir = tmpdir_new("state");
+	auto_free char *path = path_join(dir, "s");
+	struct err err = {0};
+	int fd = -1;
+
+	cr_assert_eq(fp_state_file(path, &fd, &err), 0, "%s", err.msg);
+	cr_expect_eq(fp_state_rekey(fd, &err), -EINVAL);
+	cr_expect_str_eq(err.msg, "not a state file of fuse-pipe");
+	(void)close(fd);
+}
