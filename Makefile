@@ -62,7 +62,7 @@ guest_inc     := runner/guest agent $(host_inc)
 storage_inc   := runner/storage $(host_inc)
 image_inc     := runner/image $(storage_inc)
 specs_inc     := specs $(base_inc)
-agent_inc     := agent $(base_inc)
+agent_inc     := agent fuse-pipe $(base_inc)
 fuse-pipe_inc := fuse-pipe $(base_inc)
 supervise_inc := runner/supervise runner/net runner/engine runner/memory runner/guest runner/storage \
 		 agent $(host_inc)
@@ -113,7 +113,10 @@ $(B)/fuse-pipe-%: $(B)/obj/fuse-pipe/%_main.o $(B)/lib/fuse-pipe.a $(B)/lib/base
 
 # The agent: static musl, libc only, the parts of base that need no library.
 AGENT_BASE := err cleanup xalloc buf strv parse loop io file file_tree frame tlv log target
-AGENT_SRC := $(wildcard agent/*.c) $(patsubst %,runner/base/%.c,$(AGENT_BASE))
+AGENT_FUSE := guest_groups guest_link guest_mount guest_pump guest_queue guest_records guest_reqs \
+	fp_wire
+AGENT_SRC := $(wildcard agent/*.c) $(patsubst %,fuse-pipe/%.c,$(AGENT_FUSE)) \
+	$(patsubst %,runner/base/%.c,$(AGENT_BASE))
 AGENT_OBJ := $(patsubst %.c,$(B)/obj/musl/%.o,$(AGENT_SRC))
 AGENT_CFLAGS := $(STD) -Os -g0 $(filter-out $(WARN_CLANG),$(WARN)) $(if $(is_clang),$(WARN_GCC)) \
 	$(if $(WERROR),-Werror) -fstack-protector-strong -ffunction-sections \
@@ -166,7 +169,7 @@ UNIT_FOLDERS := $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/unit/*/*.
 $(foreach f,$(UNIT_FOLDERS),$(eval $(call unit_rules,$(f))))
 UNIT_BINS := $(foreach f,$(UNIT_FOLDERS),$(B)/tests/unit-$(f))
 
-FAKE_LIBS := $(foreach f,base host agent,$(B)/lib/$(f).a)
+FAKE_LIBS := $(foreach f,base host agent fuse-pipe,$(B)/lib/$(f).a)
 FAKES := $(patsubst tests/fakes/%.c,$(B)/tests/%,$(wildcard tests/fakes/*.c))
 $(FAKES): $(B)/tests/%: $(B)/obj/tests/fakes/%.o $(FAKE_LIBS)
 	@mkdir -p $(@D)

@@ -10,13 +10,15 @@
 #include "log.h"
 #include "logs.h"
 #include "status.h"
+#include "volume_host.h"
 #include "volumes.h"
 
 int agent_init(struct agent *agent, struct loop *loop, bool machine, const char *run_dir,
 	       const char *private_dir, struct err *err)
 {
 	static int (*const parts[])(struct agent * agent, struct err * err) = {
-		status_new, logs_new, health_new, volumes_new, container_new, control_new};
+		status_new,       logs_new,      health_new, volumes_new,
+		volume_hosts_new, container_new, control_new};
 
 	*agent = (struct agent){
 		.loop = loop, .machine = machine, .run_dir = run_dir, .private_dir = private_dir};
@@ -35,6 +37,7 @@ void agent_fini(struct agent *agent)
 	control_free(agent);
 	health_free(agent);
 	container_free(agent);
+	volume_hosts_free(agent);
 	volumes_free(agent);
 	logs_free(agent);
 	status_free(agent);

@@ -20,6 +20,7 @@ struct container;
 struct health;
 struct logs;
 struct status;
+struct volume_hosts;
 struct volumes;
 
 struct agent {
@@ -34,6 +35,7 @@ struct agent {
 	struct logs *logs;
 	struct status *status;
 	struct volumes *volumes;
+	struct volume_hosts *volume_hosts;
 };
 
 /* Makes the services; machine false leaves the system alone. loop is borrowed. */

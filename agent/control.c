@@ -14,6 +14,7 @@
 #include "proto.h"
 #include "proto_workload.h"
 #include "tlv.h"
+#include "volume_host.h"
 #include "xalloc.h"
 
 struct control {
@@ -103,6 +104,15 @@ void control_event_gate(struct agent *agent, const char *gate, uint64_t ms)
 	send_event(agent, MSG_EVENT_GATE, &body);
 }
 
+void control_event_volume(struct agent *agent, const char *target, unsigned int stream)
+{
+	auto_buf struct buf body = BUF_INIT(1024);
+
+	tlv_put_str(&body, TAG_NAME, target);
+	tlv_put_u64(&body, TAG_STREAM, stream);
+	send_event(agent, MSG_EVENT_VOLUME, &body);
+}
+
 /* --- requests ----------------------------------------------------------------------------------
  */
 
@@ -135,6 +145,7 @@ static int on_hello(struct control *c, const struct control_request *req, const 
 	chan_send_buf(c->chan, MSG_REPLY, &body);
 	container_announce(c->agent);
 	health_announce(c->agent);
+	volume_host_announce(c->agent);
 	return ANSWERED;
 }
 

@@ -23,5 +23,6 @@ void control_event_container(struct agent *agent, const char *name, const char *
 void control_event_health(struct agent *agent, const char *name, const char *state,
 			  const char *text);
 void control_event_gate(struct agent *agent, const char *gate, uint64_t ms);
+void control_event_volume(struct agent *agent, const char *target, unsigned int stream);
 
 #endif

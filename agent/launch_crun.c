@@ -214,12 +214,33 @@ int crun_process_json(const char *config, size_t len, const struct launch_spec *
 
 /* --- user ------------------------------------------------------------------------------------ */
 
-/* A file of the container's, with every symlink kept inside its root. */
-static void read_inside(int root, const char *path, struct buf *out)
+static int open_inside(int dir, const char *path, uint64_t flags, uint64_t resolve)
 {
-	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	auto_close int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	struct open_how how = {.flags = O_CLOEXEC | flags, .resolve = resolve};
+
+	return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* A file of the container's etc, with every symlink kept inside its root. What lies on a host
+ * volume is not for us: its bytes come through our own loop. But podman may have bound a file of
+ * its own over this one. */
+static int open_etc(int root, const char *name)
+{
+	const uint64_t same_mount = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+	const uint64_t read_only = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+	auto_free char *path = path_join("etc", name);
+	auto_close int etc = -1;
+	int fd = open_inside(root, path, read_only, same_mount);
+
+	if (fd >= 0 || errno != EXDEV)
+		return fd;
+	etc = open_inside(root, "etc", O_PATH | O_DIRECTORY, same_mount);
+	return etc < 0 ? -1 : open_inside(etc, name, read_only, RESOLVE_NO_SYMLINKS);
+}
+
+static void read_etc(int root, const char *name, struct buf *out)
+{
+	auto_close int fd = open_etc(root, name);
 
 	while (fd >= 0 && out->len < PASSWD_MAX) {
 		char piece[4096];
@@ -241,8 +262,8 @@ static int lookup_inside(const struct container_view *view, const char *want,
 
 	if (root < 0)
 		return err_sys(err, "cannot look into the container");
-	read_inside(root, "etc/passwd", &passwd);
-	read_inside(root, "etc/group", &group);
+	read_etc(root, "passwd", &passwd);
+	read_etc(root, "group", &group);
 	return passwd_lookup(buf_str(&passwd), buf_str(&group), want, ret, err);
 }
 

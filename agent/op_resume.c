@@ -10,6 +10,7 @@
 #include "io.h"
 #include "logs.h"
 #include "op_hooks.h"
+#include "volume_host.h"
 #include "volumes.h"
 #include "xalloc.h"
 
@@ -112,17 +113,12 @@ static int do_network(struct resume *r, struct err *err)
 	return r->agent->machine ? gate_network((uint32_t)r->id.mtu, err) : 0;
 }
 
-static int do_volumes(struct resume *r, struct err *err)
-{
-	return volumes_apply(r->agent, &r->id.volumes, err);
-}
-
 static const struct {
 	const char *name;
 	int (*pass)(struct resume *r, struct err *err);
 } gates[] = {
 	{"clock", do_clock},     {"entropy", do_entropy}, {"identity", do_identity},
-	{"sockets", do_sockets}, {"network", do_network}, {"volumes", do_volumes},
+	{"sockets", do_sockets}, {"network", do_network},
 };
 
 static int pass_gates(struct resume *r, struct err *err)
@@ -135,6 +131,36 @@ static int pass_gates(struct resume *r, struct err *err)
 		passed(r, gates[i].name);
 	}
 	return 0;
+}
+
+/* No instruction of the workload runs before its files are there. */
+static void on_volumes(void *data, int code, const char *text)
+{
+	struct resume *r = data;
+	struct err err = {0};
+
+	if (code >= 0) {
+		passed(r, "volumes");
+		code = container_thaw(r->agent, &err);
+	} else {
+		(void)err_set(&err, ERR_GUEST, code, "gate volumes: %s", text);
+	}
+	if (code < 0)
+		finish(r, code, err.msg);
+	else
+		hooks_run(r->agent, "on_clone", &r->id.hooks, on_hooks, r);
+}
+
+/* Disks at once, host directories when their servers answer. */
+static void begin_volumes(struct resume *r)
+{
+	struct err err = {0};
+	int code = volumes_apply(r->agent, &r->id.volumes, &err);
+
+	if (code < 0)
+		on_volumes(r, code, err.msg);
+	else
+		volume_host_await(r->agent, on_volumes, r);
 }
 
 void op_resume(struct agent *agent, const struct control_request *req, struct proto_resume *id)
@@ -151,11 +177,8 @@ void op_resume(struct agent *agent, const struct control_request *req, struct pr
 		finish(waiting, -ECANCELED, "another resume began");
 	logs_clear(agent);
 	int code = pass_gates(r, &err);
-	if (code == 0)
-		code = container_thaw(agent, &err);
-	if (code < 0) {
+	if (code < 0)
 		finish(r, code, err.msg);
-		return;
-	}
-	hooks_run(agent, "on_clone", &r->id.hooks, on_hooks, r);
+	else
+		begin_volumes(r);
 }

@@ -8,6 +8,7 @@
 
 #include "container.h"
 #include "logs.h"
+#include "volume_host.h"
 #include "xalloc.h"
 
 /* Long enough for the reply to leave through the port, and no peer can make it longer. */
@@ -63,6 +64,7 @@ static int run_sync(void *data)
 	const struct agent *agent = data;
 
 	sync();
+	volume_host_unmount(agent);
 	if (agent->machine)
 		(void)mount(NULL, AGENT_DATA_DIR, NULL, MS_REMOUNT | MS_RDONLY, NULL);
 	return 0;

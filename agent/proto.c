@@ -22,6 +22,7 @@ static const struct {
 	{MSG_EVENT_CONTAINER, "event container"},
 	{MSG_EVENT_HEALTH, "event health"},
 	{MSG_EVENT_GATE, "event gate"},
+	{MSG_EVENT_VOLUME, "event volume"},
 	{MSG_LOG, "log"},
 	{MSG_EXEC_START, "exec start"},
 	{MSG_EXEC_STDIN, "exec stdin"},
@@ -31,6 +32,7 @@ static const struct {
 	{MSG_EXEC_STDOUT, "exec stdout"},
 	{MSG_EXEC_STDERR, "exec stderr"},
 	{MSG_EXEC_EXIT, "exec exit"},
+	{MSG_VOLUME_STREAM, "volume stream"},
 };
 
 const char *agent_msg_name(uint16_t msg)

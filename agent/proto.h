@@ -14,6 +14,7 @@
 #define AGENT_DATA_MAX (64u << 10)     /* body limit of data frames */
 
 enum agent_port {
+	AGENT_PORT_VOLUMES = 4994, /* one connection per stream of a host volume */
 	AGENT_PORT_CONTROL = 4995, /* one connection, the supervisor's */
 	AGENT_PORT_LOGS = 4996,    /* one connection, the supervisor's */
 	AGENT_PORT_EXEC = 4998,    /* one connection per command */
@@ -37,6 +38,7 @@ enum agent_msg {
 	MSG_EVENT_CONTAINER, /* TAG_NAME, TAG_STATE, TAG_EXIT_CODE when exited, TAG_TEXT why */
 	MSG_EVENT_HEALTH, /* TAG_NAME, TAG_STATE healthy|unhealthy|starting, TAG_TEXT last output */
 	MSG_EVENT_GATE,   /* TAG_NAME gate, TAG_MS */
+	MSG_EVENT_VOLUME, /* TAG_NAME target, TAG_STREAM: the volume wants this stream */
 	/* logs, agent -> host */
 	MSG_LOG = 96, /* TAG_NAME container, TAG_STREAM 1|2, TAG_UNIX_NS when it was read,
 			 TAG_DATA one line without its newline, cut at 16 KiB */
@@ -53,6 +55,8 @@ enum agent_msg {
 	MSG_EXEC_STDERR,       /* raw */
 	MSG_EXEC_EXIT, /* TAG_EXIT_CODE (0..255; 128+signal), TAG_TEXT; 125 126 127 are ours;
 			  124 = timeout. Always the last frame. */
+	/* volumes, host -> agent: the first frame of a stream; fuse-pipe's own from then on */
+	MSG_VOLUME_STREAM = 192, /* TAG_NAME target, TAG_STREAM */
 };
 
 enum agent_tag {
@@ -113,6 +117,7 @@ enum agent_tag {
 	TAG_TARGET,    /* where it is mounted */
 	TAG_SOURCE,    /* disk: serial of its drive */
 	TAG_READ_ONLY, /* 0 or 1 */
+	TAG_TRUSTED,   /* host: 1 when device nodes and set-id bits work */
 };
 
 /* Names for messages and logs; "?" for an unknown number. */

@@ -49,6 +49,7 @@ void proto_put_volume(struct buf *out, const struct proto_volume *v)
 	tlv_put_str(&in, TAG_TARGET, v->target);
 	tlv_put_str(&in, TAG_SOURCE, v->source);
 	tlv_put_u64(&in, TAG_READ_ONLY, v->read_only);
+	tlv_put_u64(&in, TAG_TRUSTED, v->trusted);
 	tlv_put(out, TAG_VOLUME, buf_str(&in), in.len);
 }
 
@@ -61,6 +62,8 @@ static int take(const struct tlv *t, struct proto_volume *v, struct err *err)
 {
 	if (t->tag == TAG_READ_ONLY)
 		return tlv_u64(t, &v->read_only, err);
+	if (t->tag == TAG_TRUSTED)
+		return tlv_u64(t, &v->trusted, err);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		char **at = (void *)((char *)v + texts[i].offset);
 
@@ -89,10 +92,11 @@ static int get_volume(const struct tlv *outer, struct proto_volume *v, struct er
 	return target_check(v->target, err);
 }
 
+/* One inside another would be mounted by an agent that must not wait for the outer one. */
 static bool is_taken(const struct proto_volumes *l, const char *target)
 {
 	for (size_t i = 0; i + 1 < l->n; i++)
-		if (strcmp(l->v[i].target, target) == 0)
+		if (target_overlaps(l->v[i].target, target))
 			return true;
 	return false;
 }
@@ -116,7 +120,7 @@ int proto_get_volumes(const uint8_t *body, size_t len, struct proto_volumes *ret
 		if (r < 0)
 			return r;
 		if (is_taken(ret, v->target))
-			return bad(err, "two volumes at one target");
+			return bad(err, "two volumes at one target, or one inside another");
 	}
 	return r;
 }

@@ -16,6 +16,7 @@ struct proto_volume {
 	char *target; /* where, in the guest and in every container */
 	char *source; /* disk: serial of its drive */
 	uint64_t read_only;
+	uint64_t trusted; /* host: device nodes and set-id bits work */
 };
 
 struct proto_volumes {

@@ -18,6 +18,7 @@
 #include "op_exec.h"
 #include "proto.h"
 #include "status.h"
+#include "volume_host.h"
 #include "xalloc.h"
 
 #define PORTS_DIR "/sys/class/virtio-ports"
@@ -28,10 +29,9 @@ static const struct service {
 	uint32_t port;
 	void (*accept)(struct agent *agent, int fd);
 } services[] = {
-	{AGENT_PORT_CONTROL, control_accept},
-	{AGENT_PORT_LOGS, logs_accept},
-	{AGENT_PORT_EXEC, op_exec_accept},
-	{AGENT_PORT_STATUS, status_accept},
+	{AGENT_PORT_CONTROL, control_accept},     {AGENT_PORT_LOGS, logs_accept},
+	{AGENT_PORT_EXEC, op_exec_accept},        {AGENT_PORT_STATUS, status_accept},
+	{AGENT_PORT_VOLUMES, volume_host_accept},
 };
 
 static const struct service *find_service(uint32_t port)

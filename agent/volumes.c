@@ -7,6 +7,7 @@
 #include "cleanup.h"
 #include "disks.h"
 #include "file.h"
+#include "volume_host.h"
 #include "xalloc.h"
 
 struct volumes {
@@ -28,12 +29,19 @@ void volumes_free(struct agent *agent)
 	free(TAKE_PTR(agent->volumes));
 }
 
+static int mount_disk(struct agent *agent, const struct proto_volume *v, struct err *err)
+{
+	(void)agent;
+	return disks_mount_volume(v, err);
+}
+
 /* One row a kind; new kinds join here. */
 static const struct {
 	const char *kind;
-	int (*mount)(const struct proto_volume *v, struct err *err);
+	int (*mount)(struct agent *agent, const struct proto_volume *v, struct err *err);
 } kinds[] = {
-	{"disk", disks_mount_volume},
+	{"disk", mount_disk},
+	{"host", volume_host_mount},
 };
 
 static bool has(const struct volumes *vs, const struct proto_volume *v)
@@ -54,7 +62,7 @@ static int mount_one(struct agent *agent, const struct proto_volume *v, struct e
 		int r = file_mkdir_p(v->target, 0755, err);
 
 		if (r >= 0)
-			r = kinds[i].mount(v, err);
+			r = kinds[i].mount(agent, v, err);
 		return r < 0 ? err_wrap(err, "volume '%s'", v->name) : 0;
 	}
 	return err_set(err, ERR_GUEST, -EOPNOTSUPP, "volume '%s': the agent knows no kind '%s'",

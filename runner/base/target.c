@@ -6,9 +6,14 @@
 
 #include "cleanup.h"
 
-/* Mounting over them, or over what they lie in, takes the guest apart. */
+/* Mounting over them, or over what they lie in, takes the guest apart. What the agent itself reads
+ * or writes must not lie on a host volume either: its bytes come through the agent's own loop. */
 static const char *const taken[] = {
-	"/proc", "/sys", "/dev", "/run/fcvm", "/run/fc-agent", "/images", "/var/lib/containers",
+	"/etc/hostname", "/etc/hosts",  "/etc/machine-id",
+	"/etc/passwd",   "/etc/group",  "/proc",
+	"/sys",          "/dev",        "/run/fcvm",
+	"/run/fc-agent", "/run/libpod", "/run/containers",
+	"/fcvm",         "/images",     "/var/lib/containers",
 };
 
 /* No empty part, no "." and no "..": one way to write it, and none that leads out. */
@@ -56,4 +61,9 @@ int target_check(const char *target, struct err *err)
 				       "target '%.100s' would cover %s, which is the guest's own",
 				       target, taken[i]);
 	return 0;
+}
+
+bool target_overlaps(const char *a, const char *b)
+{
+	return is_within(a, b) || is_within(b, a);
 }

@@ -3,6 +3,8 @@
 #ifndef FCVM_BASE_TARGET_H
 #define FCVM_BASE_TARGET_H
 
+#include <stdbool.h>
+
 #include "err.h"
 
 #define TARGET_MAX 255u /* bytes */
@@ -11,5 +13,7 @@
  * themselves (/proc /sys /dev /run, Podman's storage). Else ERR_SPEC, -EINVAL; the sentence says
  * what was wanted. */
 int target_check(const char *target, struct err *err);
+/* Whether one lies in the other, or is it: the agent would have to wait for the outer one. */
+bool target_overlaps(const char *a, const char *b);
 
 #endif

@@ -89,6 +89,19 @@ static int get_words(struct json_object *o, struct volume_mount *m, struct err *
 	return 0;
 }
 
+static int check_apart(const struct volume_list *l, const char *target, struct err *err)
+{
+	if (volume_list_find(l, target))
+		return err_set(err, ERR_FAILED, -EEXIST, "'%s' is the target of two volumes",
+			       target);
+	for (size_t i = 0; i < l->n; i++)
+		if (target_overlaps(l->v[i].target, target))
+			return err_set(err, ERR_FAILED, -EEXIST,
+				       "targets '%s' and '%s': one volume cannot lie in another",
+				       l->v[i].target, target);
+	return 0;
+}
+
 static int get_mount(struct json_object *o, struct volume_list *l, struct err *err)
 {
 	const char *name = NULL, *target = NULL, *source = NULL;
@@ -107,8 +120,8 @@ static int get_mount(struct json_object *o, struct volume_list *l, struct err *e
 		r = err_set(err, ERR_FAILED, -EINVAL, "name: '%.40s' is none", name);
 	if (r >= 0)
 		r = target_check(target, err);
-	if (r >= 0 && volume_list_find(l, target))
-		r = err_set(err, ERR_FAILED, -EEXIST, "'%s' is the target of two volumes", target);
+	if (r >= 0)
+		r = check_apart(l, target, err);
 	if (r >= 0)
 		r = check_source(m.type, source, err);
 	if (r < 0)

@@ -14,7 +14,8 @@ static void add(struct buf *out, const char *kind, const char *target, uint64_t 
 {
 	auto_free char *name = xstrdup("scratch"), *k = xstrdup(kind), *t = xstrdup(target);
 	auto_free char *source = xstrdup("vol-scratch");
-	struct proto_volume v = {name, k, t, source, read_only};
+	struct proto_volume v = {
+		.name = name, .kind = k, .target = t, .source = source, .read_only = read_only};
 
 	proto_put_volume(out, &v);
 }
@@ -47,7 +48,9 @@ Test(volumes, a_host_that_asks_for_nonsense_is_refused)
 	static const struct {
 		const char *first, *second, *says;
 	} cases[] = {
-		{"/a", "/a", "malformed message: two volumes at one target"},
+		{"/a", "/a", "malformed message: two volumes at one target, or one inside another"},
+		{"/a", "/a/b",
+		 "malformed message: two volumes at one target, or one inside another"},
 		{"/a", "/proc", "target '/proc' would cover /proc, which is the guest's own"},
 		{"/a/../b", "/c", NULL},
 	};

@@ -9,8 +9,8 @@
 Test(target, ordinary_paths_may_be_mounted_over)
 {
 	static const char *const good[] = {
-		"/src", "/var/lib/scratch", "/a/...",    "/a/..b",
-		"/etc", "/devices",         "/run/user", "/x y",
+		"/src",     "/var/lib/scratch", "/a/...",    "/a/..b",
+		"/etc/app", "/devices",         "/run/user", "/x y",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
@@ -48,6 +48,15 @@ Test(target, one_spelling_and_no_way_out)
 		cr_expect_eq(err.class, ERR_SPEC);
 		cr_expect(strstr(err.msg, "expected an absolute path"), "%s", err.msg);
 	}
+}
+
+Test(target, what_lies_in_another_overlaps_it)
+{
+	cr_expect(target_overlaps("/a", "/a"));
+	cr_expect(target_overlaps("/a/b", "/a"));
+	cr_expect(target_overlaps("/a", "/a/b/c"));
+	cr_expect(!target_overlaps("/a", "/ab"));
+	cr_expect(!target_overlaps("/a/b", "/a/c"));
 }
 
 Test(target, a_path_has_a_limit)

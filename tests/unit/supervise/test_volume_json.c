@@ -65,6 +65,8 @@ Test(volume_json, nothing_is_taken_on_trust)
 		{"[1]", NULL},
 		{"[{}]", NULL},
 		{"[" GOOD("/a") "," GOOD("/a") "]", "volume 1: '/a' is the target of two volumes"},
+		{"[" GOOD("/a") "," GOOD("/a/b") "]",
+		 "volume 1: targets '/a' and '/a/b': one volume cannot lie in another"},
 		{"[" GOOD("/proc/x") "]",
 		 "volume 0: target '/proc/x' would cover /proc, which is the guest's own"},
 		{"[{\"name\":\"src\",\"type\":\"nfs\",\"target\":\"/a\",\"read_only\":true,"

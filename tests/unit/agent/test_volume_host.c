@@ -1,0 +1,173 @@
+#include "volume_host.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent_rig.h"
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "proto.h"
+#include "proto_workload.h"
+#include "pump_host.h"
+#include "services.h"
+#include "volume_head.h"
+#include "xalloc.h"
+
+struct answer {
+	bool done;
+	int code;
+	char text[256];
+};
+
+static void on_done(void *data, int code, const char *text)
+{
+	struct answer *a = data;
+
+	a->done = true;
+	a->code = code;
+	(void)snprintf(a->text, sizeof(a->text), "%s", text);
+}
+
+Test(volume_host, none_is_ready_at_once)
+{
+	struct agent_rig r;
+	struct answer a = {0};
+
+	agent_rig_new(&r);
+	volume_host_await(&r.agent, on_done, &a);
+	cr_expect(a.done && a.code == 0);
+	agent_rig_free(&r);
+}
+
+static void mount_at(struct agent_rig *r, const char *target)
+{
+	auto_free char *name = xstrdup("v"), *kind = xstrdup("host"), *at = xstrdup(target);
+	const struct proto_volume v = {.name = name, .kind = kind, .target = at};
+	struct err err = {0};
+
+	cr_assert_eq(volume_host_mount(&r->agent, &v, &err), 0, "%s", err.msg);
+}
+
+/* What the supervisor does with an event: a stream of the server's, its head in front, goes through
+ * the port. Bytes of two sockets are carried by the pair itself here, so the head is written by the
+ * side that is then the server's. */
+static void serve_wish(struct agent_rig *r, struct pump_host *h, struct client *c)
+{
+	auto_buf struct buf head = BUF_INIT(VOLUME_HEAD_MAX);
+	auto_free char *target = NULL;
+	uint64_t stream = 99;
+	int pair[2];
+
+	cr_assert_eq(c->last_type, MSG_EVENT_VOLUME);
+	cr_assert_eq(proto_find_str((const uint8_t *)c->last.data, c->last.len, TAG_NAME, 255,
+				    &target, NULL),
+		     1);
+	cr_assert_eq(proto_find_u64((const uint8_t *)c->last.data, c->last.len, TAG_STREAM, 99,
+				    &stream, NULL),
+		     0);
+	cr_expect_str_eq(target, h->target);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	volume_head_put(&head, target, stream);
+	cr_assert_eq(io_write_full(pair[0], head.data, head.len, 0, NULL), 0);
+	pump_host_give(h, pair[0]);
+	cr_assert_eq(serve_connection(&r->agent, AGENT_PORT_VOLUMES, pair[1]), 0);
+}
+
+Test(volume_host, a_volume_is_there_when_its_streams_have_come)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+	struct answer a = {0};
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	mount_at(&r, h.target);
+	volume_host_await(&r.agent, on_done, &a);
+	for (int seen = 0; !a.done;) {
+		RIG_UNTIL(&r, a.done || c.frames > seen);
+		if (!a.done)
+			serve_wish(&r, &h, &c);
+		seen = c.frames;
+	}
+	cr_expect_eq(a.code, 0, "%s", a.text);
+	client_close(&c);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+Test(volume_host, wishes_are_repeated_to_a_host_that_is_new)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client first, second;
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &first);
+	mount_at(&r, h.target);
+	RIG_UNTIL(&r, first.frames > 0);
+	client_open(&r, AGENT_PORT_CONTROL, &second);
+	volume_host_announce(&r.agent);
+	RIG_UNTIL(&r, second.frames > 0);
+	cr_expect_eq(second.last_type, MSG_EVENT_VOLUME);
+	client_close(&first);
+	client_close(&second);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+Test(volume_host, streams_of_no_volume_and_noise_are_dropped)
+{
+	static const char *const noise[] = {"GET / HTTP/1.1\r\n\r\n",
+					    "\xff\xff\xff\xff\xff\xff\xff\xff"};
+	struct agent_rig r;
+
+	agent_rig_new(&r);
+	for (size_t i = 0; i < ARRAY_SIZE(noise); i++) {
+		auto_close int ours = -1;
+		int pair[2];
+		char c;
+
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		ours = pair[0];
+		cr_assert_eq(serve_connection(&r.agent, AGENT_PORT_VOLUMES, pair[1]), 0);
+		cr_assert_eq(io_write_full(ours, noise[i], 8, 0, NULL), 0);
+		RIG_UNTIL(&r, recv(ours, &c, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET);
+	}
+	agent_rig_free(&r);
+}
+
+Test(volume_host, one_that_cannot_be_mounted_says_so)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+	struct answer a = {0};
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	/* A file is no directory to mount on. */
+	free(h.target);
+	h.target = path_join(h.dir, "file");
+	cr_assert_eq(file_replace(h.target, "x", 1, 0644, NULL), 0);
+	mount_at(&r, h.target);
+	volume_host_await(&r.agent, on_done, &a);
+	for (int seen = 0; !a.done;) {
+		RIG_UNTIL(&r, a.done || c.frames > seen);
+		if (!a.done)
+			serve_wish(&r, &h, &c);
+		seen = c.frames;
+	}
+	cr_expect_eq(a.code, -EIO);
+	cr_expect_not_null(strstr(a.text, h.target), "%s", a.text);
+	client_close(&c);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
