@@ -65,7 +65,7 @@ specs_inc     := specs $(base_inc)
 agent_inc     := agent fuse-pipe $(base_inc)
 fuse-pipe_inc := fuse-pipe $(base_inc)
 supervise_inc := runner/supervise runner/net runner/engine runner/memory runner/guest runner/storage \
-		 agent $(host_inc)
+		 agent fuse-pipe $(host_inc)
 resource_inc  := runner/resource specs runner/storage runner/image runner/memory runner/engine \
 		 runner/net runner/supervise $(host_inc)
 reconcile_inc := runner/reconcile runner/resource runner/net specs $(host_inc)

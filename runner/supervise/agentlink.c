@@ -34,7 +34,7 @@ struct agentlink {
 
 /* One frame from the agent, its known fields taken apart. */
 struct message {
-	uint64_t id, code, ms, exit_code, version;
+	uint64_t id, code, ms, exit_code, version, stream;
 	bool has_exit;
 	char *name, *state, *text, *boot_id;
 };
@@ -75,7 +75,7 @@ static int take_field(struct message *m, const struct tlv *t, struct err *err)
 		{TAG_MS, &m->ms, NULL},           {TAG_EXIT_CODE, &m->exit_code, NULL},
 		{TAG_VERSION, &m->version, NULL}, {TAG_NAME, NULL, &m->name},
 		{TAG_STATE, NULL, &m->state},     {TAG_TEXT, NULL, &m->text},
-		{TAG_BOOT_ID, NULL, &m->boot_id},
+		{TAG_BOOT_ID, NULL, &m->boot_id}, {TAG_STREAM, &m->stream, NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
@@ -142,6 +142,7 @@ static void take_event(struct agentlink *c, enum agent_msg msg, const struct mes
 		.text = text_or_empty(m->text),
 		.exit_code = m->has_exit ? (int)(m->exit_code & 255) : -1,
 		.ms = m->ms,
+		.stream = m->stream,
 	};
 
 	c->ops.event(c->data, msg, &ev);
@@ -154,7 +155,7 @@ static int take_frame(struct agentlink *c, const struct frame *f, struct err *er
 
 	if (r >= 0 && f->type == MSG_REPLY)
 		take_reply(c, &m);
-	else if (r >= 0 && f->type >= MSG_EVENT_CONTAINER && f->type <= MSG_EVENT_GATE)
+	else if (r >= 0 && f->type >= MSG_EVENT_CONTAINER && f->type <= MSG_EVENT_VOLUME)
 		take_event(c, (enum agent_msg)f->type, &m);
 	message_free(&m);
 	return r;

@@ -21,6 +21,7 @@ struct agentlink_event {
 	const char *name, *state, *text;
 	int exit_code; /* 0..255, or -1 */
 	uint64_t ms;
+	uint64_t stream; /* volume */
 };
 
 struct agentlink_ops {

@@ -90,6 +90,7 @@ static struct proto_volume view_volume(const struct volume_mount *m)
 		/* Whether a host directory may be written to its server decides: a clone's may say
 		 * otherwise than the one its guest was snapshotted with. */
 		.read_only = m->type == VOLUME_DISK && m->read_only,
+		.trusted = m->trust == VOLUME_FULL,
 	};
 }
 

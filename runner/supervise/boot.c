@@ -43,6 +43,8 @@ int boot_run(struct super *s, struct err *err)
 	if (r >= 0)
 		r = make_disks(s, err);
 	if (r >= 0)
+		r = boot_volumes(s, err);
+	if (r >= 0)
 		r = vmlogs_console(s->logs, &console, err);
 	if (r < 0)
 		return r;
@@ -50,6 +52,17 @@ int boot_run(struct super *s, struct err *err)
 	r = s->engine->start(&s->vm, &s->launch.config, deadline_in(START_MS), err);
 	s->vm.console_fd = -1;
 	return r;
+}
+
+int boot_volumes(struct super *s, struct err *err)
+{
+	const struct volset_spec spec = {.host = s->host,
+					 .dir = s->spec->dir,
+					 .tag = s->spec->tag,
+					 .list = &s->launch.volumes,
+					 .snapshot_dir = s->launch.snapshot_dir};
+
+	return volset_start(s->loop, &spec, &s->volumes, err);
 }
 
 /* A hang is seen by everybody: in status.json, and by whoever waits for the boot. */

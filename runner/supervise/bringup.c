@@ -329,6 +329,8 @@ static void on_event(void *data, enum agent_msg msg, const struct agentlink_even
 		on_health(s, ev);
 	else if (msg == MSG_EVENT_GATE && parse_is_name(ev->name))
 		vmstate_gate(&s->st, ev->name, s->resume_sent_ms - s->launch_ms + ev->ms);
+	else if (msg == MSG_EVENT_VOLUME)
+		volset_want(s->volumes, s->chan, ev->name, ev->stream);
 }
 
 static void on_link_lost(void *data, const char *why)

@@ -44,6 +44,8 @@ void super_take_down(struct super *s)
 	if (s->up && s->engine->stop(&s->vm, 0, &err) < 0)
 		vmstate_set_error(&s->st, err.msg);
 	s->up = false;
+	volset_stop(s->volumes);
+	s->volumes = NULL;
 	vmlogs_detach(s->logs);
 	s->hello_done = s->container_started = s->resumed = s->stopping = false;
 	s->guest_lost = false;

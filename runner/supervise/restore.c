@@ -179,6 +179,8 @@ int restore_run(struct super *s, struct err *err)
 	if (r >= 0)
 		r = clone_disks(s, err);
 	if (r >= 0)
+		r = boot_volumes(s, err);
+	if (r >= 0)
 		r = vmlogs_console(s->logs, &console, err);
 	if (r >= 0 && uffd)
 		r = open_uffd(s, err);

@@ -280,7 +280,10 @@ static int write_manifest(struct snapping *p, uint64_t pause_ms, struct err *err
 static int take(struct snapping *p, struct err *err)
 {
 	uint64_t pause_ms = 0;
-	int r = memory_is_live(p) ? flush_memory(p->s, err) : 0;
+	int r = volset_save(p->s->volumes, p->dir, err);
+
+	if (r >= 0 && memory_is_live(p))
+		r = flush_memory(p->s, err);
 
 	if (r >= 0)
 		r = save(p, &pause_ms, err);

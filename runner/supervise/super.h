@@ -21,6 +21,7 @@
 #include "vchan.h"
 #include "vmlogs.h"
 #include "vmstate.h"
+#include "volset.h"
 
 #define SUPER_VM_DIR "vm"
 #define SUPER_UFFD_SOCK "uffd.sock"
@@ -46,7 +47,8 @@ struct super {
 	char *metrics;
 	struct vchan *chan;
 	struct agentlink *link;
-	struct net *net;       /* from the first launch on */
+	struct net *net; /* from the first launch on */
+	struct volset *volumes;
 	char probe_text[512];  /* what the last health probe said */
 	uint64_t mem_asked_ms; /* the oldest ping without an answer, 0: none */
 	int mem_conn;          /* to the memory server, -1: none */
@@ -115,6 +117,7 @@ void bringup_fail(struct super *s, const struct err *why); /* answers who asked 
 /* boot.c, restore.c: until the VMM runs; blocking */
 int boot_run(struct super *s, struct err *err);
 int restore_run(struct super *s, struct err *err);
+int boot_volumes(struct super *s, struct err *err); /* of both: servers of host volumes */
 /* 1: the agent did not answer, and another try is due. */
 int boot_retry(struct super *s);
 
