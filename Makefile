@@ -185,6 +185,10 @@ $(B)/tests/tiny-guest: tests/guest/tiny.c tests/guest/start.S tests/guest/tiny.l
 	$(Q)gcc -c tests/guest/start.S -o $@-start.o
 	$(Q)ld -m elf_x86_64 -z max-page-size=4096 --build-id=none -T tests/guest/tiny.ld -o $@ $@-start.o $@.o
 	@rm -f $@.s $@.o $@-start.o
+# What tests run inside guests.
+$(B)/tests/volume_tool: tests/guest/volume_tool.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(STD) -Os -Wall -Wextra $(if $(WERROR),-Werror) -static -s -o $@ $<
 # Suites talk to supervisors through their client, too.
 SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise fuse-pipe,$(B)/lib/$(f).a)
 $(B)/tests/integration: | $(FUSE_TOOLS)
@@ -202,6 +206,7 @@ $(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c) $($(1)_world)) $(SUPPO
 	$$(Q)$$(link_test) -lcriterion
 endef
 $(foreach s,integration vm fuse,$(eval $(call suite_rules,$(s))))
+$(B)/tests/vm: | $(B)/tests/volume_tool $(B)/examples/hello.oci.tar
 # It runs the two programs.
 $(B)/tests/fuse: | $(B)/fuse-pipe-mount $(B)/fuse-pipe-server
 
