@@ -14,14 +14,14 @@
 #define SOURCE_MAX 4096u
 
 static const struct {
-	uint16_t tag;
 	size_t offset;
 	uint32_t max;
+	uint16_t tag;
 } texts[] = {
-	{TAG_NAME, offsetof(struct proto_volume, name), NAME_MAX_LEN},
-	{TAG_KIND, offsetof(struct proto_volume, kind), NAME_MAX_LEN},
-	{TAG_TARGET, offsetof(struct proto_volume, target), TARGET_MAX},
-	{TAG_SOURCE, offsetof(struct proto_volume, source), SOURCE_MAX},
+	{offsetof(struct proto_volume, name), NAME_MAX_LEN, TAG_NAME},
+	{offsetof(struct proto_volume, kind), NAME_MAX_LEN, TAG_KIND},
+	{offsetof(struct proto_volume, target), TARGET_MAX, TAG_TARGET},
+	{offsetof(struct proto_volume, source), SOURCE_MAX, TAG_SOURCE},
 };
 
 static void volume_free(struct proto_volume *v)

@@ -88,12 +88,13 @@ static void check_manifest(struct vm_env *env)
 	cr_expect_str_eq(json_opt_str(deep, "name", ""), "a-name-that-no-serial-can-say");
 }
 
-/* A copy, so that nothing is repaired where it lies: the journal may be played back, no more. */
+/* A copy, so that nothing is repaired where it lies. Preening plays the journal back and counts
+ * anew what a mounted ext4 counts in memory; anything worse is its status 4. */
 static void check_disk(struct vm_env *env, const char *image)
 {
 	auto_free char *copy = xasprintf("%s/fsck.img", env->dir);
 	const struct clone_file_spec spec = {.from = image, .to = copy, .mode = 0600};
-	const char *const argv[] = {"e2fsck", "-f", "-y", copy, NULL};
+	const char *const argv[] = {"e2fsck", "-f", "-p", copy, NULL};
 	auto_run struct run_result r = RUN_INIT;
 	struct err err = {0};
 
@@ -101,7 +102,6 @@ static void check_disk(struct vm_env *env, const char *image)
 	run_argv(&r, argv, NULL, NULL, VM_TIMEOUT_MS);
 	cr_expect(r.status == 0 || r.status == 1, "e2fsck %s: %d\n%s", image, r.status,
 		  buf_str(&r.out));
-	cr_expect_null(strstr(buf_str(&r.out), "? yes"), "%s:\n%s", image, buf_str(&r.out));
 	cr_assert_eq(unlink(copy), 0);
 }
 

@@ -23,22 +23,8 @@ Test(target, ordinary_paths_may_be_mounted_over)
 Test(target, one_spelling_and_no_way_out)
 {
 	static const char *const bad[] = {
-		"",
-		"src",
-		"/",
-		"//src",
-		"/src/",
-		"/a//b",
-		"/a/./b",
-		"/a/../b",
-		"/..",
-		"/a/..",
-		"/a/.",
-		"/a:b",
-		"/a,b",
-		"/a\nb",
-		"/a\x7f"
-		"b",
+		"",    "src",   "/",    "//src", "/src/", "/a//b", "/a/./b", "/a/../b",
+		"/..", "/a/..", "/a/.", "/a:b",  "/a,b",  "/a\nb", "/a\x7f",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
