@@ -20,9 +20,15 @@ struct mounts {
 	const struct mount_spec *v;
 	size_t n;
 	const char *fleet;
-	char *clone; /* the caller's */
+	char *clone; /* owned */
 	uint32_t index;
 };
+
+static void mounts_free(struct mounts *ms)
+{
+	free(ms->clone);
+}
+#define auto_mounts __attribute__((cleanup(mounts_free)))
 
 static struct mounts mounts_of(const struct node *node)
 {
@@ -140,7 +146,7 @@ static void describe_entry(const struct node *node, const struct mounts *ms, str
 void vm_volumes_describe(const struct resource_ctx *ctx, const struct node *node,
 			 struct field_list *ret)
 {
-	struct mounts ms = mounts_of(node);
+	auto_mounts struct mounts ms = mounts_of(node);
 	bool baseline = node->kind == RESOURCE_BASELINE;
 
 	describe_entry(node, &ms, ret);
@@ -156,7 +162,6 @@ void vm_volumes_describe(const struct resource_ctx *ctx, const struct node *node
 			describe_host(ctx, &ms, ms.v[i].volume, !baseline || node->n_users == 0,
 				      ret);
 	}
-	free(ms.clone);
 }
 
 /* --- mounts ----------------------------------------------------------------------------------- */
@@ -205,8 +210,7 @@ int vm_volumes_list(const struct resource_ctx *ctx, const struct node *node,
 		    struct volume_list *ret, struct err *err)
 {
 	auto_volume_list struct volume_list l = {0};
-	struct mounts ms = mounts_of(node);
-	auto_free char *clone = ms.clone;
+	auto_mounts struct mounts ms = mounts_of(node);
 
 	for (size_t i = 0; i < ms.n; i++) {
 		int r = add_mount(ctx, &ms, &ms.v[i], &l, err);
@@ -299,8 +303,7 @@ static int make_one(const struct resource_ctx *ctx, const struct mounts *ms,
 
 int vm_volumes_make(const struct resource_ctx *ctx, const struct node *node, struct err *err)
 {
-	struct mounts ms = mounts_of(node);
-	auto_free char *clone = ms.clone;
+	auto_mounts struct mounts ms = mounts_of(node);
 
 	for (size_t i = 0; i < ms.n; i++) {
 		int r = make_one(ctx, &ms, &ms.v[i], err);
@@ -343,8 +346,7 @@ static int admit(const struct resource_ctx *ctx, const struct mounts *ms,
 
 static int admit_node(const struct resource_ctx *ctx, const struct node *node, struct err *err)
 {
-	struct mounts ms = mounts_of(node);
-	auto_free char *clone = ms.clone;
+	auto_mounts struct mounts ms = mounts_of(node);
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < ms.n; i++)

@@ -166,3 +166,33 @@ Test(volumes, a_snapshot_that_lost_a_volumes_disk_is_made_again)
 	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
 	apply_rig_finish(&r);
 }
+
+Test(volumes, podman_run_takes_directories_of_this_machine_only)
+{
+	static const struct {
+		int status;
+		const char *volume, *says;
+	} cases[] = {
+		{3, "data:/d",
+		 "--volume: expected HOSTDIR:/TARGET[:ro] with HOSTDIR beginning with / or ., got "
+		 "'data:/d'"},
+		{3, "/d", "--volume: expected HOSTDIR:/TARGET[:ro]"},
+		{3, "/{{x}}:/d", "--volume: '{{' in '/{{x}}:/d' is not possible"},
+		{3, "/:/proc", "target '/proc' would cover /proc, which is the guest's own"},
+		{3, "/:/d:rw", "expected 'ro' after the target, got 'rw'"},
+		{4, "/no/such:/d", "volumes.v0.source: no directory '/no/such'"},
+	};
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	auto_free char *image = xasprintf("dir:%s/image", r.dir);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct run_result *out =
+			apply_rig_run(&r, cases[i].status, "podman", "run", "--network", "none",
+				      "-v", cases[i].volume, image, NULL);
+
+		cr_expect(strstr(buf_str(&out->err), cases[i].says), "%s: %s", cases[i].volume,
+			  buf_str(&out->err));
+	}
+	apply_rig_run(&r, 0, "destroy", "default", NULL);
+}

@@ -48,7 +48,7 @@ static struct vm_config config(void)
 		.root_fstype = fs,
 		.cpus = 2,
 		.memory_bytes = 256u << 20,
-		.disks = {{root, "root", true}, {data, "data", false}},
+		.disks = {{root, "root", true, 0}, {data, "data", false, 0}},
 		.n_disks = 2,
 		.has_net = true,
 		.accel = VM_ACCEL_TCG,
