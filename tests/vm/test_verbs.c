@@ -36,7 +36,7 @@ Test(verbs, podman_run_passes_the_containers_output_and_exit_code_through)
 
 	VM_RUN(&env, &r, 2, "podman", "run", "--rm", "--memory", "256MiB", image, "/hello", "no",
 	       "such", "words");
-	cr_assert_not_null(strstr(buf_str(&r.err), "usage: hello [get PATH]\n"));
+	cr_assert_not_null(strstr(buf_str(&r.err), "usage: hello [get PATH|URL]\n"));
 	cr_assert_str_eq(buf_str(&r.out), "");
 	auto_json struct json_object *ps = vm_ps(&env);
 	cr_assert_eq(json_object_array_length(ps), 0, "--rm left %s",
