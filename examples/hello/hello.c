@@ -10,6 +10,7 @@
  * and `fcvm exec CLONE -- /hello get /` is how one looks into a clone. `hello get URL` asks a
  * published one from the host. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -277,19 +278,28 @@ static void tick(unsigned long n)
 /* http://ADDRESS:PORT/PATH, or only the path of the server beside us; NULL when it is neither. */
 static const char *find_server(const char *url, struct sockaddr_in *ret)
 {
-	char host[16] = "", path[2] = "";
-	unsigned int port = 0;
+	static const char scheme[] = "http://";
+	const char *host = url + strlen(scheme);
+	char address[INET_ADDRSTRLEN] = "", *end = NULL;
+	size_t len;
 
 	*ret = (struct sockaddr_in){.sin_family = AF_INET,
 				    .sin_port = htons(PORT),
 				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	if (url[0] == '/')
 		return url;
-	if (sscanf(url, "http://%15[0-9.]:%5u%1[/]", host, &port, path) != 3 || port > UINT16_MAX ||
-	    inet_pton(AF_INET, host, &ret->sin_addr) != 1)
+	if (strncmp(url, scheme, strlen(scheme)) != 0)
+		return NULL;
+	len = strcspn(host, ":");
+	if (len >= sizeof(address) || !isdigit((unsigned char)host[len + (host[len] == ':')]))
+		return NULL;
+	memcpy(address, host, len);
+	unsigned long port = strtoul(host + len + 1, &end, 10);
+	if (*end != '/' || port == 0 || port > UINT16_MAX ||
+	    inet_pton(AF_INET, address, &ret->sin_addr) != 1)
 		return NULL;
 	ret->sin_port = htons((uint16_t)port);
-	return strchr(url + strlen("http://"), '/');
+	return end;
 }
 
 /* The client half: prints the body of GET url; 0 when the server said 200. */

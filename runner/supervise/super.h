@@ -3,7 +3,9 @@
  *
  * Handlers run on one loop and never tear a VM down themselves, since they may be called from
  * inside the very thing that would be freed: they call super_end(), and the teardown runs from the
- * loop's top. The first reason given wins. */
+ * loop's top. The first reason given wins.
+ *
+ * Longer than 150 lines: the one struct all files of this folder share. */
 #ifndef FCVM_SUPERVISE_SUPER_H
 #define FCVM_SUPERVISE_SUPER_H
 
