@@ -2,7 +2,6 @@
  * once, beside the same work done by `ip -batch` and `nft` in the same run, in turns. Targets:
  * setup at most 1/7 in sequence, 1/5 in parallel. */
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "file.h"
 #include "net.h"
 #include "netns.h"
+#include "place.h"
 #include "run.h"
 #include "xalloc.h"
 
@@ -37,44 +37,19 @@ static void die(const char *what)
 	exit(1);
 }
 
-static int run_words(const char *const *argv)
-{
-	pid_t pid = fork();
-	int status = 0;
-
-	if (pid == 0) {
-		(void)execvp(argv[0], (char *const *)(uintptr_t)argv);
-		_exit(127);
-	}
-	return pid < 0 || waitpid(pid, &status, 0) != pid ? -1 : status;
-}
-
-#define RUN(...) run_words((const char *const[]){__VA_ARGS__, NULL})
-
-static void must(int status, const char *what)
-{
-	if (status != 0)
-		die(what);
-}
-
 /* A host of its own: a namespace with a way out, and a private /run/netns for `ip netns`. */
 static void make_world(struct bench *b)
 {
+	struct place place;
 	struct err err = {0};
 
 	b->dir = tmpdir_new("bench-net");
 	if (host_init(&b->host, b->dir, &err) < 0 || host_make_dirs(&b->host, &err) < 0)
 		die(err.msg);
-	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    file_mkdir_p("/run/netns", 0755, &err) < 0 ||
+	place_make(&place);
+	if (file_mkdir_p("/run/netns", 0755, &err) < 0 ||
 	    mount("none", "/run/netns", "tmpfs", 0, NULL) < 0)
 		die("cannot make a world");
-	must(RUN("ip", "link", "set", "lo", "up"), "lo");
-	must(RUN("ip", "link", "add", "wan0", "type", "veth", "peer", "name", "wan1"), "wan0");
-	must(RUN("ip", "addr", "add", "203.0.113.2/24", "dev", "wan0"), "wan0");
-	must(RUN("ip", "link", "set", "wan0", "up"), "wan0");
-	must(RUN("ip", "route", "add", "default", "via", "203.0.113.1"), "default route");
 }
 
 /* --- ours ------------------------------------------------------------------------------------ */
@@ -185,7 +160,7 @@ static void peer_table(const struct bench *b)
 	if (file_replace(rules, inside, strlen(inside), 0600, NULL) < 0 ||
 	    file_replace(table, host, strlen(host), 0600, NULL) < 0)
 		die("cannot write rules");
-	must(RUN("nft", "-f", table), "nft");
+	PLACE_RUN("nft", "-f", table);
 }
 
 static void peer_up(const struct peer *p)
@@ -195,17 +170,17 @@ static void peer_up(const struct peer *p)
 			  ">/proc/sys/net/ipv6/conf/all/disable_ipv6; exec nft -f %s",
 			  p->rules);
 
-	must(RUN("ip", "netns", "add", p->ns), "ip netns add");
-	must(RUN("ip", "-batch", p->outside), "ip -batch");
-	must(RUN("ip", "-n", p->ns, "-batch", p->inside), "ip -n -batch");
-	must(RUN("ip", "netns", "exec", p->ns, "sh", "-c", enter), "nft inside");
-	must(RUN("nft", "-f", p->elements), "nft");
+	PLACE_RUN("ip", "netns", "add", p->ns);
+	PLACE_RUN("ip", "-batch", p->outside);
+	PLACE_RUN("ip", "-n", p->ns, "-batch", p->inside);
+	PLACE_RUN("ip", "netns", "exec", p->ns, "sh", "-c", enter);
+	PLACE_RUN("nft", "-f", p->elements);
 }
 
 static void peer_down(const struct peer *p)
 {
-	must(RUN("nft", "-f", p->forget), "nft");
-	must(RUN("ip", "netns", "del", p->ns), "ip netns del");
+	PLACE_RUN("nft", "-f", p->forget);
+	PLACE_RUN("ip", "netns", "del", p->ns);
 }
 
 static void peer_child(const struct bench *b, int number, const int *go, const int *end, int out)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,9 +14,10 @@
 #include "cleanup.h"
 #include "file.h"
 #include "parse.h"
-#include "run.h"
 #include "xalloc.h"
 
+#define SYSTEM_CACHE "/var/lib/fcvm/cache"
+#define IMAGE TEST_BUILD_DIR "/examples/hello.oci.tar"
 #define FCVM_MS 180000u /* a hang is a failure; nothing here is near it */
 
 void world_die(const char *fmt, ...)
@@ -36,24 +38,56 @@ static void check(int r, const struct err *err)
 		world_die("%s", err->msg);
 }
 
-static void write_spec(const struct world *w, const char *baseline_keys, const char *body)
+static void write_spec(const struct world *w, const char *image, const char *baseline_keys,
+		       const char *body)
 {
+	auto_free char *text =
+		xasprintf("apiVersion: fcvm/v1\nname: %s\nbaselines:\n  web:\n"
+			  "    image: \"oci-archive:%s\"\n    memory: 256MiB\n"
+			  "    healthcheck: { http: \"http://:8080/healthz\" }\n%s%s",
+			  w->set, image, baseline_keys, body);
 	struct err err = {0};
+
+	check(file_replace(w->spec, text, strlen(text), w->user ? 0644 : 0600, &err), &err);
+}
+
+static const char *cache_dir(void)
+{
+	const char *cache = getenv("FCVM_TEST_CACHE");
+
+	return cache ? cache : SYSTEM_CACHE;
+}
+
+/* A user's fcvm reads the system's cache, wherever root has filled it. */
+static char *furnish_user(struct world *w)
+{
+	auto_free char *fcvm = path_join(w->dir, "fcvm");
+	char *image = path_join(w->dir, "hello.oci.tar");
+
+	user_make(w->user, w->set);
+	user_copy(run_fcvm_path(), fcvm, 0755);
+	user_copy(IMAGE, image, 0644);
+	if (strcmp(cache_dir(), SYSTEM_CACHE) != 0 &&
+	    mount(cache_dir(), SYSTEM_CACHE, NULL, MS_BIND, NULL) < 0)
+		world_die("cannot mount '%s'", cache_dir());
+	return image;
+}
+
+static char *furnish_root(const struct world *w)
+{
+	auto_free char *link = path_join(w->dir, "cache");
 	char cwd[4096];
 
+	if (symlink(cache_dir(), link) < 0)
+		world_die("cannot make '%s'", link);
 	if (!getcwd(cwd, sizeof(cwd)))
 		world_die("no working directory");
-	auto_free char *text = xasprintf(
-		"apiVersion: fcvm/v1\nname: %s\nbaselines:\n  web:\n"
-		"    image: \"oci-archive:%s/%s/examples/hello.oci.tar\"\n    memory: 256MiB\n"
-		"    healthcheck: { http: \"http://:8080/healthz\" }\n%s%s",
-		w->set, cwd, TEST_BUILD_DIR, baseline_keys, body);
-	check(file_replace(w->spec, text, strlen(text), 0600, &err), &err);
+	return path_join(cwd, IMAGE);
 }
 
 static void make(struct world *w, const char *set, const char *baseline_keys, const char *body)
 {
-	const char *cache = getenv("FCVM_TEST_CACHE");
+	auto_free char *image = NULL;
 	struct err err = {0};
 
 	w->dir = xasprintf("/tmp/fcvm-bench-%s-XXXXXX", set);
@@ -61,13 +95,28 @@ static void make(struct world *w, const char *set, const char *baseline_keys, co
 		world_die("cannot make '%s'", w->dir);
 	w->set = xstrdup(set);
 	w->spec = path_join(w->dir, "fleet.yaml");
-	cache = cache ? cache : "/var/lib/fcvm/cache";
 	check(file_mkdir_p("/var/lib/fcvm", 0711, &err), &err);
-	check(file_mkdir_p(cache, 0755, &err), &err);
-	auto_free char *link = path_join(w->dir, "cache");
-	if (symlink(cache, link) < 0)
-		world_die("cannot make '%s'", link);
-	write_spec(w, baseline_keys, body);
+	check(file_mkdir_p(SYSTEM_CACHE, 0755, &err), &err);
+	check(file_mkdir_p(cache_dir(), 0755, &err), &err);
+	image = w->user ? furnish_user(w) : furnish_root(w);
+	write_spec(w, image, baseline_keys, body);
+}
+
+static void run_in(const struct world *w, struct run_result *r, const char *const *words)
+{
+	const char *argv[64];
+	size_t n = 1;
+
+	if (!w->user) {
+		run_fcvm(r, w->dir, FCVM_MS, words);
+		return;
+	}
+	auto_free char *fcvm = path_join(w->dir, "fcvm");
+	argv[0] = fcvm;
+	while (*words && n < ARRAY_SIZE(argv) - 1)
+		argv[n++] = *words++;
+	argv[n] = NULL;
+	user_run(w->user, r, argv, NULL, FCVM_MS);
 }
 
 static int end(struct world *w, int status)
@@ -75,27 +124,29 @@ static int end(struct world *w, int status)
 	auto_run struct run_result r = RUN_INIT;
 	struct err err = {0};
 
-	run_fcvm(&r, w->dir, FCVM_MS, (const char *const[]){"destroy", w->set, NULL});
+	run_in(w, &r, (const char *const[]){"destroy", w->set, NULL});
 	if (r.status != 0) {
 		(void)fprintf(stderr, "bench: destroy failed, see %s\n%s", w->dir, buf_str(&r.err));
 		return 1;
 	}
-	auto_free char *left = host_leftovers(w->dir);
+	auto_free char *left = host_leftovers(w->user ? w->user->home : w->dir);
 	if (*left) {
 		(void)fprintf(stderr, "bench: left behind:\n%s", left);
 		return 1;
 	}
 	check(file_remove_tree(w->dir, &err), &err);
+	if (w->user)
+		user_free(w->user);
 	free(w->dir);
 	free(w->set);
 	free(w->spec);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-int world_run(const char *set, const char *baseline_keys, const char *body,
-	      void (*measure)(const struct world *w))
+static int run_world(struct user *user, const char *set, const char *baseline_keys,
+		     const char *body, void (*measure)(const struct world *w))
 {
-	struct world w = {0};
+	struct world w = {.user = user};
 	int status = 0;
 
 	if (geteuid() != 0) {
@@ -116,14 +167,33 @@ int world_run(const char *set, const char *baseline_keys, const char *body,
 	return end(&w, status);
 }
 
+int world_run(const char *set, const char *baseline_keys, const char *body,
+	      void (*measure)(const struct world *w))
+{
+	return run_world(NULL, set, baseline_keys, body, measure);
+}
+
+int world_run_user(const char *set, const char *baseline_keys, const char *body,
+		   void (*measure)(const struct world *w))
+{
+	struct user user = {0};
+
+	return run_world(&user, set, baseline_keys, body, measure);
+}
+
+void world_fcvm_heard(const struct world *w, struct run_result *ret, const char *const *words)
+{
+	run_in(w, ret, words);
+	if (ret->status != 0)
+		world_die("fcvm %s: status %d\n%s%s", words[0], ret->status, buf_str(&ret->out),
+			  buf_str(&ret->err));
+}
+
 void world_fcvm(const struct world *w, const char *const *words)
 {
 	auto_run struct run_result r = RUN_INIT;
 
-	run_fcvm(&r, w->dir, FCVM_MS, words);
-	if (r.status != 0)
-		world_die("fcvm %s: status %d\n%s%s", words[0], r.status, buf_str(&r.out),
-			  buf_str(&r.err));
+	world_fcvm_heard(w, &r, words);
 }
 
 struct json_object *world_ps(const struct world *w, const char *kind)
@@ -131,8 +201,7 @@ struct json_object *world_ps(const struct world *w, const char *kind)
 	auto_run struct run_result r = RUN_INIT;
 	struct json_object *ret = json_object_new_array();
 
-	run_fcvm(&r, w->dir, FCVM_MS,
-		 (const char *const[]){"ps", w->set, "--format", "json", NULL});
+	run_in(w, &r, (const char *const[]){"ps", w->set, "--format", "json", NULL});
 	auto_json struct json_object *all = run_json(&r);
 	for (size_t i = 0; i < json_object_array_length(all); i++) {
 		struct json_object *row = json_object_array_get_idx(all, i);

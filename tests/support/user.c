@@ -40,6 +40,15 @@ void user_free(struct user *u)
 	tmpdir_remove(&u->home);
 }
 
+void user_copy(const char *from, const char *to, mode_t mode)
+{
+	auto_buf struct buf bytes = BUF_INIT(256u << 20);
+	struct err err = {0};
+
+	cr_assert_geq(file_read(from, bytes.max - 1, &bytes, &err), 0, "%s", err.msg);
+	cr_assert_geq(file_replace(to, bytes.data, bytes.len, mode, &err), 0, "%s", err.msg);
+}
+
 static void own_mounts(void)
 {
 	cr_assert_eq(unshare(CLONE_NEWNS), 0, "%s", strerror(errno));

@@ -15,6 +15,8 @@ struct user {
 
 void user_make(struct user *u, const char *what);
 void user_free(struct user *u);
+/* A copy for the user, who may not be able to read the work tree; at most 256 MiB. */
+void user_copy(const char *from, const char *to, mode_t mode);
 
 /* Moves the test into a mount namespace of its own where everybody may open /dev/net/tun, as on a
  * stock Debian. Skips the test without that device. */

@@ -56,15 +56,6 @@ static void build_cache(void)
 	cr_assert_eq(r.status, 0, "%s", buf_str(&r.err));
 }
 
-static void copy(const char *from, const char *to, mode_t mode)
-{
-	auto_buf struct buf bytes = BUF_INIT(256u << 20);
-	struct err err = {0};
-
-	cr_assert_geq(file_read(from, bytes.max - 1, &bytes, &err), 0, "%s", err.msg);
-	cr_assert_geq(file_replace(to, bytes.data, bytes.len, mode, &err), 0, "%s", err.msg);
-}
-
 static void write_spec(struct user_world *w, const char *body)
 {
 	auto_free char *fcvm = path_join(w->dir, "fcvm");
@@ -75,8 +66,8 @@ static void write_spec(struct user_world *w, const char *body)
 					 "    healthcheck: { http: \"http://:8080/healthz\" }\n%s",
 					 w->set, body);
 
-	copy(run_fcvm_path(), fcvm, 0755);
-	copy(ARCHIVE, image, 0644);
+	user_copy(run_fcvm_path(), fcvm, 0755);
+	user_copy(ARCHIVE, image, 0644);
 	cr_assert_eq(file_replace(w->spec, text, strlen(text), 0644, NULL), 0);
 }
 
