@@ -4,6 +4,7 @@
 
 #include "cleanup.h"
 #include "decode.h"
+#include "target.h"
 #include "xalloc.h"
 
 #define DISKS_MAX 8        /* of one VM */
@@ -55,6 +56,21 @@ static const struct mount_spec *mount_at(const struct mount_spec *mounts, size_t
 	return NULL;
 }
 
+/* m is the one behind those n. */
+static void check_apart(struct decode *d, const struct mount_spec *mounts, size_t n,
+			const struct mount_spec *m)
+{
+	if (mount_at(mounts, n, m->target)) {
+		(void)decode_fail_at(d, m->at, "two volumes at '%.100s'", m->target);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (target_overlaps(mounts[i].target, m->target))
+			(void)decode_fail_at(
+				d, m->at, "one volume cannot lie in another: '%.100s' and '%.100s'",
+				mounts[i].target, m->target);
+}
+
 static void check_targets(struct decode *d, const struct mount_spec *mounts, size_t n)
 {
 	size_t disks = 0;
@@ -62,8 +78,7 @@ static void check_targets(struct decode *d, const struct mount_spec *mounts, siz
 	for (size_t i = 0; i < n; i++) {
 		const struct mount_spec *m = &mounts[i];
 
-		if (mount_at(mounts, i, m->target))
-			(void)decode_fail_at(d, m->at, "two volumes at '%.100s'", m->target);
+		check_apart(d, mounts, i, m);
 		if (!fleet_mount_is_disk(m))
 			continue;
 		/* Two mounts of one drive cannot differ in :ro. */
