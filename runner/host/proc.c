@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -211,7 +212,7 @@ int proc_fork_raw(void)
 	return pid < 0 ? -errno : (int)pid;
 }
 
-static int fork_with_pidfd(int namespaces, int *ret_pidfd, pid_t *ret_pid, struct err *err)
+static int fork_plain(int namespaces, int *ret_pidfd, pid_t *ret_pid, struct err *err)
 {
 	int pidfd = -1;
 	struct clone_args args = {
@@ -226,6 +227,27 @@ static int fork_with_pidfd(int namespaces, int *ret_pidfd, pid_t *ret_pid, struc
 	*ret_pid = (pid_t)pid;
 	*ret_pidfd = pidfd;
 	return 0;
+}
+
+/* It stays our child, wherever it is born. What cannot be undone must not be gone on with: every
+ * later child of ours would be born there, too. */
+static int fork_with_pidfd(const struct proc_spec *spec, int *ret_pidfd, pid_t *ret_pid,
+			   struct err *err)
+{
+	auto_close int ours = -1;
+	int r;
+
+	if (!spec->pid_ns)
+		return fork_plain(spec->namespaces, ret_pidfd, ret_pid, err);
+	ours = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	if (ours < 0)
+		return err_sys(err, "cannot open our pid namespace");
+	if (setns(spec->pid_ns, CLONE_NEWPID) < 0)
+		return err_sys(err, "cannot use the pid namespace of '%s'", spec->argv[0]);
+	r = fork_plain(spec->namespaces, ret_pidfd, ret_pid, err);
+	if ((r < 0 || *ret_pid > 0) && setns(ours, CLONE_NEWPID) < 0)
+		abort();
+	return r;
 }
 
 static void kill_and_reap(int pidfd)
@@ -284,7 +306,7 @@ static int start(struct launch *l, int *ret_pidfd, pid_t *ret_pid, struct err *e
 	l->status_fd = status_write;
 	l->hold_fd = hold_read;
 
-	r = fork_with_pidfd(l->spec->namespaces, &pidfd, &pid, err);
+	r = fork_with_pidfd(l->spec, &pidfd, &pid, err);
 	if (r < 0)
 		return r;
 	if (pid == 0) {

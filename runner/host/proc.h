@@ -41,11 +41,17 @@ struct proc_spec {
 	int (*held)(void *data, pid_t pid, struct err *err);
 	void *data;
 	int namespaces; /* CLONE_NEW* the child is born into; 0 = ours */
+	int pid_ns;     /* pidfd of a process in whose pid namespace it is born; 0 = ours */
 };
 
 /* Starts the child; reports exec failure (-ENOENT etc.) through a close-on-exec pipe. *ret_pidfd
  * is the caller's, *ret_pid may be NULL. */
 int proc_spawn(const struct proc_spec *spec, int *ret_pidfd, pid_t *ret_pid, struct err *err);
+/* A pid namespace that lasts as long as its first process, which does nothing but wait and dies
+ * with us: the kernel then kills every process in it, whatever became of their death signals.
+ * *ret_pidfd is the caller's, for proc_spec.pid_ns; end it with proc_signal(SIGKILL) and
+ * proc_wait(). */
+int proc_pid_ns(int *ret_pidfd, struct err *err);
 /* name itself when it has a slash, else the first executable of that name in the colon-separated
  * path; malloc'ed, NULL when there is none. */
 char *proc_find(const char *name, const char *path);
