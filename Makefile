@@ -194,7 +194,7 @@ SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise
 $(B)/tests/integration: | $(FUSE_TOOLS)
 # The shim's tests preload the real library into a probe.
 $(B)/tests/unit-memory: | $(B)/libfcvm-uffd.so $(B)/tests/shim_probe
-$(B)/tests/unit-engine: | $(B)/tests/fake_firecracker $(B)/tests/tiny-guest
+$(B)/tests/unit-engine: | $(B)/tests/fake_firecracker $(B)/tests/fake_jailer $(B)/tests/tiny-guest
 $(B)/tests/vm $(B)/tests/bench-firecracker: | $(B)/tests/tiny-guest
 .PHONY: fakes
 fakes: $(FAKES)

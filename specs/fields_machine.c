@@ -101,7 +101,7 @@ static const struct field baseline_fields[] = {
 	 .class = CLASS_CASCADE, AT(baseline_spec, engine),
 	 .doc = "What runs the VM; auto takes the best this machine has."},
 	{"sandbox", FIELD_CHOICE, .dflt = "namespace", .choices = "namespace|jailer|none",
-	 .only = "namespace|none", .class = CLASS_CASCADE, AT(baseline_spec, sandbox),
+	 .class = CLASS_CASCADE, AT(baseline_spec, sandbox),
 	 .doc = "What the VMM is locked in, beyond a user of its own without privileges."},
 	{"huge_pages", FIELD_CHOICE, .dflt = "none", .choices = "none|2M", .class = CLASS_CASCADE,
 	 .by = BY_SPEED, .doc = "Page size of guest memory."},

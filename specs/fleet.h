@@ -128,7 +128,7 @@ struct baseline_spec {
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	char *engine;      /* "auto" | "qemu" | "firecracker" */
-	char *sandbox;     /* "namespace" | "none" */
+	char *sandbox;     /* "namespace" | "jailer" | "none" */
 	char *network_ref; /* as written */
 	const struct network_spec *network;
 	struct place cpus_at, memory_at, engine_at, sandbox_at, network_at;

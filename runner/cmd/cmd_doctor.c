@@ -61,6 +61,19 @@ static void check_firecracker(const struct examined *e, const char *name, struct
 		    e->firecracker_err.hint[0] ? e->firecracker_err.hint : "qemu is used instead");
 }
 
+/* Wanted for `sandbox: jailer` only. */
+static void check_jailer(const struct examined *e, const char *name, struct finding *f)
+{
+	(void)name;
+	f->ok = e->firecracker.jailer[0] != '\0';
+	buf_add_str(&f->value, f->ok                     ? e->firecracker.jailer
+			       : e->firecracker_err.code ? "not looked for: no firecracker"
+							 : e->firecracker.jailer_why);
+	if (!f->ok)
+		buf_add_str(&f->hint, "only 'sandbox: jailer' needs it: as root, beside "
+				      "firecracker, on PATH, or named in FCVM_JAILER");
+}
+
 static void check_kvm(const struct examined *e, const char *name, struct finding *f)
 {
 	(void)name;
@@ -169,6 +182,7 @@ static void check_disk(const struct examined *e, const char *name, struct findin
 static const struct check checks[] = {
 	{"qemu", true, check_qemu},
 	{"firecracker", false, check_firecracker},
+	{"jailer", false, check_jailer},
 	{"kvm", false, check_kvm},
 	{"userfaultfd", false, check_uffd},
 	{"reflink", false, check_reflink},

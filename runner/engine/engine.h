@@ -20,7 +20,9 @@
 #define ENGINE_MEMORY_FILE (1u << 4) /* a booted VM's memory is vm_dir/memory while it runs */
 
 struct engine_caps {
-	char binary[512]; /* absolute path */
+	char binary[512];     /* absolute path */
+	char jailer[512];     /* absolute path of what `sandbox: jailer` is done by, or "" */
+	char jailer_why[192]; /* then: why not */
 	char version[64];
 	char sha256[65];
 	enum vm_accel accel; /* what it would use here */

@@ -1,7 +1,6 @@
 #include "fc_metrics.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -10,25 +9,21 @@
 #include "file.h"
 #include "io.h"
 #include "json.h"
+#include "words.h"
 #include "xalloc.h"
 
 #define CHUNK_MAX 65536u
 #define SAVE_EVERY_MS 1000u
 
-int fc_metrics_open(struct fc_metrics *m, const char *path, int *ret_write_fd, struct err *err)
+int fc_metrics_open(struct fc_metrics *m, const char *path, const char *name, int *ret_write_fd,
+		    struct err *err)
 {
-	int fds[2];
+	int r = words_pipe(name, &m->fd, ret_write_fd, err);
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(err, "cannot make a pipe");
-	auto_close int ours = fds[0];
-	auto_close int theirs = fds[1];
-	if (io_set_nonblock(ours, true) < 0)
-		return err_sys(err, "cannot make a pipe non-blocking");
+	if (r < 0)
+		return r;
 	m->path = xstrdup(path);
 	m->in = (struct buf)BUF_INIT(FC_METRICS_LINE_MAX + CHUNK_MAX);
-	m->fd = TAKE_FD(ours);
-	*ret_write_fd = TAKE_FD(theirs);
 	return 0;
 }
 

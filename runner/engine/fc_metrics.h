@@ -22,8 +22,10 @@ struct fc_metrics {
 	struct loop_source src;
 };
 
-/* Makes the pipe; *ret_write_fd is the caller's. path: the file that holds the newest line. */
-int fc_metrics_open(struct fc_metrics *m, const char *path, int *ret_write_fd, struct err *err);
+/* Makes the pipe (words_pipe()); *ret_write_fd is the caller's. path: the file that holds the
+ * newest line. */
+int fc_metrics_open(struct fc_metrics *m, const char *path, const char *name, int *ret_write_fd,
+		    struct err *err);
 /* The loop drains it from now on. */
 int fc_metrics_watch(struct fc_metrics *m, struct loop *loop, struct err *err);
 void fc_metrics_close(struct fc_metrics *m);

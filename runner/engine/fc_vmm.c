@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "io.h"
 #include "jail.h"
 #include "strv.h"
@@ -17,6 +18,7 @@
  * connections, small enough to cost nothing. */
 #define FILES_MAX 2048
 #define METRICS_FD 3 /* in Firecracker */
+#define METRICS_PATH "/proc/self/fd/3"
 /* Between closing its API and being reapable it only has threads to end. */
 #define EXIT_DEADLINE_MS 3000
 #define KILL_DEADLINE_MS 30000
@@ -25,6 +27,7 @@
 
 struct child {
 	struct jail jail;
+	struct fc_jailer *jailer; /* NULL: the jail is ours */
 	const struct vm_restore *from;
 };
 
@@ -32,7 +35,7 @@ static int prepare(void *data)
 {
 	struct child *c = data;
 
-	return jail_enter(&c->jail);
+	return c->jailer ? fc_jailer_enter(c->jailer) : jail_enter(&c->jail);
 }
 
 static int announce(void *data, pid_t pid, struct err *err)
@@ -47,6 +50,8 @@ static int check_vm(const struct vm *vm, const struct vm_config *config,
 {
 	if (vm->host->is_root && vm->uid == 0)
 		return err_set(err, ERR_FAILED, -EPERM, "firecracker is not started as root");
+	if (config->jailer && !vm->host->is_root)
+		return err_set(err, ERR_HOST, -EPERM, "sandbox jailer needs root");
 	if (config->has_net && !vm->has_tap)
 		return err_set(err, ERR_HOST, -ENODEV,
 			       "the VM has a NIC, but there is no " VM_TAP " here");
@@ -69,21 +74,26 @@ static int remove_sockets(const struct vm *vm, struct err *err)
 	return 0;
 }
 
-static int build_argv(const struct vm *vm, struct strv *argv, struct err *err)
+static int build_argv(const struct vm *vm, const struct fc_jailer *jailer, struct strv *argv,
+		      struct err *err)
 {
 	auto_free char *binary = NULL;
 	int r = fc_find(vm->host, &binary, err);
 
 	if (r < 0)
 		return r;
-	strv_add(argv, binary);
+	if (jailer) {
+		fc_jailer_add_args(jailer, vm, binary, argv);
+	} else {
+		strv_add(argv, binary);
+		strv_add(argv, "--id");
+		strv_add(argv, "fcvm");
+	}
 	strv_add(argv, "--api-sock");
 	strv_add(argv, FC_API_SOCK);
-	strv_add(argv, "--id");
-	strv_add(argv, "fcvm");
 	/* Its stdout is the console: what it says itself goes to stderr, which we read. */
 	strv_add(argv, "--log-path");
-	strv_add(argv, "/proc/self/fd/2");
+	strv_add(argv, jailer ? FC_JAILER_LOG : "/proc/self/fd/2");
 	strv_add(argv, "--level");
 	strv_add(argv, "Warning");
 	strv_add(argv, "--show-level");
@@ -91,7 +101,7 @@ static int build_argv(const struct vm *vm, struct strv *argv, struct err *err)
 	strv_addf(argv, "%d", FC_PAYLOAD_MAX);
 	if (vm->metrics) {
 		strv_add(argv, "--metrics-path");
-		strv_addf(argv, "/proc/self/fd/%d", METRICS_FD);
+		strv_add(argv, jailer ? FC_JAILER_METRICS : METRICS_PATH);
 	}
 	return 0;
 }
@@ -108,12 +118,13 @@ struct pipes {
 	int words, metrics; /* write ends */
 };
 
-static int spawn(struct vm *vm, const struct vm_config *config, const struct vm_restore *from,
-		 const struct pipes *pipes, struct err *err)
+static int spawn(struct vm *vm, struct fc_vmm *v, const struct vm_config *config,
+		 const struct vm_restore *from, const struct pipes *pipes, struct err *err)
 {
 	static const char *const env[] = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", NULL};
 	auto_strv struct strv argv = {0};
 	bool uffd = from && from->backend == MEMORY_UFFD;
+	struct fc_jailer *jailer = config->jailer ? &v->jailer : NULL;
 	struct child child = {
 		.jail = {.as_root = vm->host->is_root,
 			 .uid = vm->uid,
@@ -123,9 +134,10 @@ static int spawn(struct vm *vm, const struct vm_config *config, const struct vm_
 			 .shared_dev = config->shared_dev,
 			 .userfaultfd = uffd,
 			 .files = FILES_MAX},
+		.jailer = jailer,
 		.from = from,
 	};
-	int r = build_argv(vm, &argv, err);
+	int r = build_argv(vm, jailer, &argv, err);
 
 	if (r == 0)
 		r = give_pipe(vm, pipes->words, err);
@@ -142,12 +154,13 @@ static int spawn(struct vm *vm, const struct vm_config *config, const struct vm_
 		.out = vm->console_fd,
 		.err = pipes->words,
 		.fds = &metrics,
-		.n_fds = pipes->metrics >= 0,
+		.n_fds = pipes->metrics >= 0 && !jailer,
 		.new_session = true, /* the terminal's Ctrl-C is the supervisor's to handle */
 		.death_signal = SIGKILL,
 		.prepare = prepare,
 		.held = uffd ? announce : NULL,
 		.data = &child,
+		.pid_ns = jailer ? v->pid_ns : 0,
 	};
 	return proc_spawn(&spec, &vm->pidfd, &vm->pid, err);
 }
@@ -199,27 +212,66 @@ static int probed_version(const struct vm *vm, struct fc_version *ret, struct er
 	return r < 0 ? r : fc_read_version(b.version, ret, err);
 }
 
+/* After the VMM's own end: what is left in the namespace ends with its first process. */
+static void end_pid_ns(struct fc_vmm *v)
+{
+	int status;
+
+	if (v->pid_ns < 0)
+		return;
+	(void)proc_signal(v->pid_ns, SIGKILL);
+	(void)proc_wait(v->pid_ns, deadline_in(KILL_DEADLINE_MS), &status, NULL);
+	cleanup_close_p(&v->pid_ns);
+}
+
 static void free_vmm(struct fc_vmm *v)
 {
+	end_pid_ns(v);
+	fc_jailer_remove(&v->jailer);
 	words_close(&v->words);
 	fc_metrics_close(&v->metrics);
 	fc_api_free_p(&v->api);
 	free(v);
 }
 
+/* The jailer changes its user, which takes a death signal off: the VMM's life hangs on the
+ * namespace it is born into. Nor is the jailer's own one made use of: its VMM would be nobody's
+ * child. */
+static int make_jail(struct vm *vm, struct fc_vmm *v, const struct vm_config *config,
+		     const struct vm_restore *from, struct err *err)
+{
+	auto_free char *binary = NULL;
+	int r = fc_find(vm->host, &binary, err);
+
+	if (r == 0)
+		r = fc_jailer_make(vm, config, from, binary, &v->jailer, err);
+	if (r == 0) {
+		v->jailer.files = FILES_MAX;
+		r = proc_pid_ns(&v->pid_ns, err);
+	}
+	return r;
+}
+
 static int start_process(struct vm *vm, struct fc_vmm *v, const struct vm_config *config,
 			 const struct vm_restore *from, struct err *err)
 {
 	auto_close int words = -1, metrics = -1;
-	int r = words_open(&v->words, &words, err);
+	auto_free char *log_pipe = NULL, *metrics_pipe = NULL;
+	int r = config->jailer ? make_jail(vm, v, config, from, err) : 0;
 
+	if (config->jailer) {
+		log_pipe = path_join(vm->vm_dir, FC_JAILER_LOG);
+		metrics_pipe = path_join(vm->vm_dir, FC_JAILER_METRICS);
+	}
+	if (r == 0)
+		r = words_open(&v->words, log_pipe, &words, err);
 	if (r == 0 && vm->metrics)
-		r = fc_metrics_open(&v->metrics, vm->metrics, &metrics, err);
+		r = fc_metrics_open(&v->metrics, vm->metrics, metrics_pipe, &metrics, err);
 	if (r < 0)
 		return r;
 	const struct pipes pipes = {words, metrics};
 
-	return spawn(vm, config, from, &pipes, err);
+	return spawn(vm, v, config, from, &pipes, err);
 }
 
 int fc_vmm_launch(struct vm *vm, const struct vm_config *config, const struct vm_restore *from,
@@ -239,6 +291,7 @@ int fc_vmm_launch(struct vm *vm, const struct vm_config *config, const struct vm
 	*v = (struct fc_vmm){.words = {.fd = -1, .prefix = fc_vmm_log_prefix},
 			     .metrics = {.fd = -1},
 			     .version = version,
+			     .pid_ns = -1,
 			     .restored = from != NULL};
 	r = start_process(vm, v, config, from, err);
 	if (r < 0) {

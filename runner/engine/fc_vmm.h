@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "fc_api.h"
 #include "fc_find.h"
+#include "fc_jailer.h"
 #include "fc_metrics.h"
 #include "words.h"
 
@@ -15,6 +16,8 @@ struct fc_vmm {
 	struct words words;
 	struct fc_metrics metrics;
 	struct fc_version version;
+	struct fc_jailer jailer; /* vm_dir NULL: none */
+	int pid_ns;              /* pidfd of its first process; -1: none */
 	bool restored;
 	bool paused; /* for good: saved and not resumed */
 };

@@ -19,6 +19,20 @@
 #define ASK_DEADLINE_MS 1000
 #define RESUME_DEADLINE_MS 10000
 
+/* Without one, all but `sandbox: jailer` works. */
+static void find_jailer(const struct host *host, const char *binary, struct engine_caps *caps)
+{
+	auto_free char *jailer = NULL;
+	struct err why = {.code = 0};
+
+	if (!host->is_root)
+		(void)snprintf(caps->jailer_why, sizeof(caps->jailer_why), "it needs root");
+	else if (fc_jailer_find(host, binary, &jailer, &why) < 0)
+		(void)snprintf(caps->jailer_why, sizeof(caps->jailer_why), "%.160s", why.msg);
+	else
+		(void)snprintf(caps->jailer, sizeof(caps->jailer), "%s", jailer);
+}
+
 static int fc_probe(const struct host *host, struct engine_caps *ret, struct err *err)
 {
 	auto_free char *binary = NULL;
@@ -51,6 +65,7 @@ static int fc_probe(const struct host *host, struct engine_caps *ret, struct err
 	(void)snprintf(caps.snapshot_format, sizeof(caps.snapshot_format), "%s", b.format);
 	(void)snprintf(caps.cpu_model, sizeof(caps.cpu_model), "host");
 	(void)snprintf(caps.machine, sizeof(caps.machine), "%s", MACHINE);
+	find_jailer(host, binary, &caps);
 	*ret = caps;
 	return 0;
 }

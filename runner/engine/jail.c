@@ -111,6 +111,11 @@ static int drop_identity(const struct jail *jail)
 	return 0;
 }
 
+int jail_no_new_privs(void)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
 static int drop_capabilities(void)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -119,24 +124,31 @@ static int drop_capabilities(void)
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (syscall(SYS_capset, &head, none) < 0)
 		return -errno;
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+	return jail_no_new_privs();
 }
 
-int jail_enter(void *data)
+int jail_limit(unsigned int files)
 {
-	const struct jail *jail = data;
-	int r;
-
 	(void)umask(0077);
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		bool files = limits[i].what == RLIMIT_NOFILE && jail->files;
-		rlim_t limit = files ? jail->files : limits[i].limit;
+		bool is_files = limits[i].what == RLIMIT_NOFILE && files;
+		rlim_t limit = is_files ? files : limits[i].limit;
 		const struct rlimit l = {limit, limit};
 
 		/* A lower limit of ours stays; raising it is not the point. */
 		if (setrlimit(limits[i].what, &l) < 0 && errno != EPERM)
 			return -errno;
 	}
+	return 0;
+}
+
+int jail_enter(void *data)
+{
+	const struct jail *jail = data;
+	int r = jail_limit(jail->files);
+
+	if (r < 0)
+		return r;
 	r = drop_bounding_set();
 	if (!jail->as_root) {
 		/* In a user namespace of ours we may, elsewhere there is nothing to drop. */

@@ -19,6 +19,10 @@ struct jail {
 	const struct hide *hide; /* not as root: what it does not see; NULL: it sees all */
 };
 
+/* Parts of it, for a child of root whose jail somebody else makes; as jail_enter(). files 0: the
+ * default. */
+int jail_limit(unsigned int files);
+int jail_no_new_privs(void);
 /* For proc_spec.prepare; data is a struct jail. Allocates nothing. */
 int jail_enter(void *data);
 

@@ -189,7 +189,7 @@ int qemu_vmm_launch(struct vm *vm, const struct qemu_launch *l, struct err *err)
 	if (r == 0)
 		r = open_socketpair(&channel, err);
 	if (r == 0)
-		r = words_open(&words, &errs, err);
+		r = words_open(&words, NULL, &errs, err);
 	if (r == 0)
 		r = spawn(vm, l, &qmp, &channel, errs, err);
 	if (r < 0) {

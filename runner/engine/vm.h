@@ -40,6 +40,7 @@ struct vm_config {
 	uint64_t data_bytes; /* size of the blank data disk a boot makes; 0 = 4 GiB */
 	bool has_net;        /* one virtio-net on tap0 */
 	bool shared_dev;     /* sandbox none: the VMM keeps the host's mounts and /dev */
+	bool jailer;         /* sandbox jailer: the engine's own jailer makes its jail */
 	enum vm_accel accel;
 };
 

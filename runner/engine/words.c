@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -12,20 +13,35 @@
 #define KEEP_MAX ((size_t)4096)
 #define READS_MAX 16 /* all that a pipe holds */
 
-int words_open(struct words *w, int *ret_write_fd, struct err *err)
+int words_pipe(const char *name, int *ret_read_fd, int *ret_write_fd, struct err *err)
 {
-	int fds[2];
+	int fds[2] = {-1, -1};
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
+	if (name && mkfifo(name, 0600) < 0)
+		return err_sys(err, "cannot make '%s'", name);
+	if (!name && pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");
-	auto_close int ours = fds[0];
-	auto_close int theirs = fds[1];
+	/* In this order: a writer waits for a reader. */
+	auto_close int ours =
+		name ? open(name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC) : fds[0];
+	auto_close int theirs = name ? open(name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC) : fds[1];
+
+	if (ours < 0 || theirs < 0)
+		return err_sys(err, "cannot open '%s'", name);
 	if (io_set_nonblock(ours, true) < 0)
 		return err_sys(err, "cannot make a pipe non-blocking");
-	w->text = (struct buf)BUF_INIT(2 * KEEP_MAX);
-	w->fd = TAKE_FD(ours);
+	*ret_read_fd = TAKE_FD(ours);
 	*ret_write_fd = TAKE_FD(theirs);
 	return 0;
+}
+
+int words_open(struct words *w, const char *name, int *ret_write_fd, struct err *err)
+{
+	int r = words_pipe(name, &w->fd, ret_write_fd, err);
+
+	if (r == 0)
+		w->text = (struct buf)BUF_INIT(2 * KEEP_MAX);
+	return r;
 }
 
 /* Keeps the end of what it says; false when there is no more to come. Bounded: one that never

@@ -19,8 +19,11 @@ struct words {
 	size_t (*prefix)(const char *line, size_t len);
 };
 
+/* A pipe whose read end does not block. name not NULL: one that can be opened by that name, which
+ * must not be there; it is the caller's to remove. */
+int words_pipe(const char *name, int *ret_read_fd, int *ret_write_fd, struct err *err);
 /* Makes the pipe; *ret_write_fd is the caller's. */
-int words_open(struct words *w, int *ret_write_fd, struct err *err);
+int words_open(struct words *w, const char *name, int *ret_write_fd, struct err *err);
 /* The loop drains it from now on; NULL loop: nobody does. */
 int words_watch(struct words *w, struct loop *loop, struct err *err);
 /* The last lines as one, "; " between. */

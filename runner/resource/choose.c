@@ -58,6 +58,32 @@ static int check_backends(const struct fleet *fleet, const struct resource_choic
 	return 0;
 }
 
+static int check_sandboxes(const struct fleet *fleet, const char *engine,
+			   const struct engine_caps *caps, struct err *err)
+{
+	for (size_t i = 0; fleet && i < fleet->n_baselines; i++) {
+		const struct baseline_spec *b = &fleet->baselines[i];
+
+		if (caps->jailer[0] || strcmp(b->sandbox, "jailer") != 0)
+			continue;
+		if (caps->jailer_why[0])
+			(void)err_set(err, ERR_HOST, -EPERM,
+				      "%s:%u:%u: baselines.%s.sandbox: jailer is not possible "
+				      "here: %s",
+				      fleet->path, b->sandbox_at.line, b->sandbox_at.col, b->name,
+				      caps->jailer_why);
+		else
+			(void)err_set(err, ERR_HOST, -EPERM,
+				      "%s:%u:%u: baselines.%s.sandbox: jailer is not possible "
+				      "here: engine %s has none",
+				      fleet->path, b->sandbox_at.line, b->sandbox_at.col, b->name,
+				      engine);
+		return err_hint(err, "sandbox: namespace needs no jailer; 'fcvm doctor' says what "
+				     "is installed");
+	}
+	return 0;
+}
+
 /* What plan says of tcg by itself need not be said twice. */
 static const char *reason_of(const char *why)
 {
@@ -89,7 +115,9 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));
 	else
 		snprintf(c.uffd_why, sizeof(c.uffd_why), "engine %s cannot", ops->name);
-	r = check_backends(fleet, &c, err);
+	r = check_sandboxes(fleet, ops->name, &caps, err);
+	if (r >= 0)
+		r = check_backends(fleet, &c, err);
 	if (r >= 0)
 		r = choose_network(host, fleet, &c, err);
 	if (r < 0)

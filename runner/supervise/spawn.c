@@ -44,8 +44,14 @@ static void make_argv(const struct host *host, const struct supervisor_spec *spe
 static void make_env(const struct host *host, struct strv *ret)
 {
 	static const char *const names[] = {
-		"PATH",   "FCVM_QEMU", "FCVM_FIRECRACKER", "FCVM_TEST_BOOT_MS", "ASAN_OPTIONS",
-		"TMPDIR", "HOME",
+		"PATH",
+		"FCVM_QEMU",
+		"FCVM_FIRECRACKER",
+		"FCVM_JAILER",
+		"FCVM_TEST_BOOT_MS",
+		"ASAN_OPTIONS",
+		"TMPDIR",
+		"HOME",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

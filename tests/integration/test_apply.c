@@ -182,6 +182,49 @@ APPLY_TEST(apply, a_snapshot_of_another_host_is_drift_and_made_again)
 	apply_rig_finish(&r);
 }
 
+/* The same fleet, behind the jailer that lies beside it; without one, or on the other engine, the
+ * plan is refused with the line. */
+Test(apply_firecracker, a_fleet_lives_behind_the_jailer)
+{
+	auto_apply_rig struct apply_rig r;
+
+	if (geteuid() != 0)
+		cr_skip_test("the jailer needs root");
+	apply_rig_use("firecracker");
+	apply_rig_make(&r, 1, false);
+	auto_free char *jailer = path_join(r.dir, "jailer");
+	const char *const set = "baselines.web.sandbox=jailer";
+	const struct run_result *out = apply_rig_run(&r, 4, "plan", r.spec, "--set", set, NULL);
+
+	cr_expect(strstr(buf_str(&out->err), "baselines.web.sandbox: jailer is not possible here: "
+					     "jailer is not installed\nhint: "),
+		  "%s", buf_str(&out->err));
+	auto_buf struct buf bytes = BUF_INIT(64u << 20);
+
+	cr_assert_eq(file_read(TEST_BUILD_DIR "/tests/fake_jailer", bytes.max - 1, &bytes, NULL),
+		     0);
+	cr_assert_eq(file_replace(jailer, bytes.data, bytes.len, 0755, NULL), 0);
+	apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);
+	cr_expect_str_eq(apply_rig_text(&r, "web-0", "state"), "ready");
+	out = apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);
+	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
+	apply_rig_finish(&r);
+}
+
+Test(apply, a_jailer_is_firecrackers)
+{
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	const struct run_result *out =
+		apply_rig_run(&r, 4, "plan", r.spec, "--set", "baselines.web.sandbox=jailer", NULL);
+
+	cr_expect(strstr(buf_str(&out->err), "baselines.web.sandbox: jailer is not possible here: "
+					     "engine qemu has none\nhint: "),
+		  "%s", buf_str(&out->err));
+	apply_rig_finish(&r);
+}
+
 /* Another version of the engine: its snapshots are of another format, and plan says so. */
 Test(apply_firecracker, another_version_of_it_takes_its_snapshots_again)
 {

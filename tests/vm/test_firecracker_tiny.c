@@ -16,6 +16,7 @@
 #include "engine.h"
 #include "fc_calls.h"
 #include "fc_find.h"
+#include "fc_jailer.h"
 #include "file.h"
 #include "host.h"
 #include "io.h"
@@ -171,8 +172,17 @@ static void write_manifest(const struct rig *r)
 	cr_assert_geq(json_save(path, o, &err), 0, "%s", err.msg);
 }
 
+static void skip_without_jailer(const struct rig *r)
+{
+	auto_free char *jailer = NULL;
+	struct err err = {0};
+
+	if (fc_jailer_find(&r->host, r->binary, &jailer, &err) < 0)
+		cr_skip("%s", err.msg);
+}
+
 /* Booted in a namespace and a jail of its own, until it counts; saved and ended. */
-static void make_snapshot(struct rig *r)
+static void make_snapshot(struct rig *r, bool jailed, bool clones_jailed)
 {
 	auto_free char *vm_dir = make_dir(r, "vm", 0700), *state = NULL;
 	auto_buf struct buf console = BUF_INIT(1u << 20);
@@ -197,6 +207,9 @@ static void make_snapshot(struct rig *r)
 	vm.console_fd = fds[1];
 	const struct vm_snapshot to = {.state_path = state};
 
+	if (jailed || clones_jailed)
+		skip_without_jailer(r);
+	r->config.jailer = jailed;
 	if (r->config.has_net) {
 		cr_assert_eq(netns_enter(&vm.tap_fd, &err), 0, "%s", err.msg);
 		cleanup_close_p(&vm.tap_fd);
@@ -210,6 +223,7 @@ static void make_snapshot(struct rig *r)
 	take_file(r, vm_dir, VM_MEMORY);
 	cr_assert_eq(chown(state, 0, SNAP_GID), 0);
 	cr_assert_eq(chmod(state, 0440), 0);
+	r->config.jailer = clones_jailed;
 	write_manifest(r);
 	(void)close(fds[0]);
 	(void)close(fds[1]);
@@ -315,6 +329,32 @@ static void await_state(const struct rig *r, size_t i, const char *want)
 	cr_expect_str_eq(state, want, "clone %zu", i);
 }
 
+/* The process a supervisor calls its VMM: a root directory and a pid namespace of its own, no
+ * identity and no way to get one. */
+static void check_jails(const struct rig *r)
+{
+	for (size_t i = 0; i < CLONES; i++) {
+		auto_free char *pid = status_of(r, i, "pid"), *vm_dir = path_join(r->dirs[i], "vm");
+		auto_free char *root = xasprintf("/proc/%s/root", pid);
+		auto_free char *ns = xasprintf("/proc/%s/ns/pid", pid);
+		auto_free char *exe = xasprintf("/proc/%s/status", pid);
+		auto_buf struct buf status = BUF_INIT(65536);
+		struct stat a, b;
+
+		cr_assert_eq(stat(root, &a), 0, "%s", root);
+		cr_assert_eq(stat(vm_dir, &b), 0);
+		cr_expect(a.st_ino == b.st_ino && a.st_dev == b.st_dev, "clone %zu", i);
+		cr_assert_eq(stat(ns, &a), 0);
+		cr_assert_eq(stat("/proc/self/ns/pid", &b), 0);
+		cr_expect_neq(a.st_ino, b.st_ino);
+		cr_assert_geq(file_read(exe, status.max - 1, &status, NULL), 0);
+		cr_expect(strstr(buf_str(&status), "Name:\tfirecracker\n"), "%s", status.data);
+		cr_expect(strstr(buf_str(&status), "NoNewPrivs:\t1\n"));
+		cr_expect(strstr(buf_str(&status), "CapPrm:\t0000000000000000\n"));
+		cr_expect(strstr(buf_str(&status), "Groups:\t \n"));
+	}
+}
+
 static void count_faults(const struct rig *r)
 {
 	auto_json struct json_object *metrics = NULL;
@@ -339,19 +379,22 @@ static void skip_without_uffd(void)
 		cr_skip("%s", why);
 }
 
-Test(firecracker_tiny, clones_live_on_a_page_server_and_die_with_it)
+/* `boots` and `clones`: behind the jailer? Of one snapshot come both. */
+static void live_and_die_with_the_server(bool boots, bool clones)
 {
 	struct rig r;
 
 	skip_without_uffd();
 	rig_up(&r);
-	make_snapshot(&r);
+	make_snapshot(&r, boots, clones);
 	serve(&r);
 	for (size_t i = 0; i < CLONES; i++)
 		clone_vm(&r, i, "uffd");
 	for (size_t i = 0; i < CLONES; i++)
 		await_ticks(&r, i, 5);
 	count_faults(&r);
+	if (clones)
+		check_jails(&r);
 	cr_assert_eq(kill(r.server.pid, SIGKILL), 0);
 	for (size_t i = 0; i < CLONES; i++) {
 		await_state(&r, i, "lost");
@@ -365,6 +408,16 @@ Test(firecracker_tiny, clones_live_on_a_page_server_and_die_with_it)
 	rig_down(&r);
 }
 
+Test(firecracker_tiny, clones_live_on_a_page_server_and_die_with_it)
+{
+	live_and_die_with_the_server(false, false);
+}
+
+Test(firecracker_tiny, clones_behind_the_jailer_live_on_a_page_server_and_die_with_it)
+{
+	live_and_die_with_the_server(false, true);
+}
+
 /* Killed while pages are still missing: a clone stops at the next one, it never reads zeros. */
 Test(firecracker_tiny, a_server_that_dies_early_leaves_no_clone_with_wrong_pages)
 {
@@ -372,7 +425,7 @@ Test(firecracker_tiny, a_server_that_dies_early_leaves_no_clone_with_wrong_pages
 
 	skip_without_uffd();
 	rig_up(&r);
-	make_snapshot(&r);
+	make_snapshot(&r, false, false);
 	serve(&r);
 	for (size_t i = 0; i < CLONES; i++)
 		clone_vm(&r, i, "uffd");
@@ -393,17 +446,34 @@ Test(firecracker_tiny, a_server_that_dies_early_leaves_no_clone_with_wrong_pages
 	rig_down(&r);
 }
 
-Test(firecracker_tiny, clones_share_the_memory_file)
+static void share_the_file(bool boots, bool clones)
 {
 	struct rig r;
 
 	rig_up(&r);
-	make_snapshot(&r);
+	make_snapshot(&r, boots, clones);
 	for (size_t i = 0; i < CLONES; i++)
 		clone_vm(&r, i, "file");
 	for (size_t i = 0; i < CLONES; i++)
 		await_ticks(&r, i, 5);
+	if (clones)
+		check_jails(&r);
 	rig_down(&r);
+}
+
+Test(firecracker_tiny, clones_share_the_memory_file)
+{
+	share_the_file(false, false);
+}
+
+Test(firecracker_tiny, clones_behind_the_jailer_share_the_memory_file)
+{
+	share_the_file(true, true);
+}
+
+Test(firecracker_tiny, what_was_saved_behind_the_jailer_needs_none)
+{
+	share_the_file(true, false);
 }
 
 Test(firecracker_tiny, it_answers_what_the_fake_answers)

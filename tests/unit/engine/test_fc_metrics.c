@@ -22,7 +22,7 @@ static void rig_up(struct rig *r)
 	*r = (struct rig){.dir = tmpdir_new("metrics"), .m = {.fd = -1}, .theirs = -1};
 	r->path = path_join(r->dir, "metrics.json");
 	cr_assert_eq(loop_new(&r->loop, NULL), 0);
-	cr_assert_eq(fc_metrics_open(&r->m, r->path, &r->theirs, NULL), 0);
+	cr_assert_eq(fc_metrics_open(&r->m, r->path, NULL, &r->theirs, NULL), 0);
 	cr_assert_eq(fc_metrics_watch(&r->m, r->loop, NULL), 0);
 }
 

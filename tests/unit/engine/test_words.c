@@ -19,7 +19,7 @@ Test(words, the_last_lines_become_one_without_their_prefixes)
 	char text[64];
 	struct err err;
 
-	cr_assert_eq(words_open(&w, &theirs, &err), 0);
+	cr_assert_eq(words_open(&w, NULL, &theirs, &err), 0);
 	cr_assert_eq(io_write_full(theirs, "> one\n\ntwo\n", 11, 0, &err), 0);
 	words_last(&w, text, sizeof(text));
 	cr_expect_str_eq(text, "one; two");
@@ -39,7 +39,7 @@ Test(words, one_that_never_stops_is_cut_to_its_end)
 	memset(line, 'x', sizeof(line));
 	line[sizeof(line) - 1] = '\n';
 	cr_assert_eq(loop_new(&loop, &err), 0);
-	cr_assert_eq(words_open(&w, &theirs, &err), 0);
+	cr_assert_eq(words_open(&w, NULL, &theirs, &err), 0);
 	cr_assert_eq(words_watch(&w, loop, &err), 0);
 	for (int i = 0; i < 256; i++) {
 		cr_assert_eq(io_write_full(theirs, line, sizeof(line), 0, &err), 0);

@@ -117,10 +117,9 @@ Test(explain, what_is_not_executed_says_so)
 	auto_buf struct buf out = BUF_INIT(10000);
 
 	cr_expect_eq(explain_field("fleets.secrets", &out, NULL), 0);
-	cr_expect_eq(explain_field("baselines.sandbox", &out, NULL), 0);
+	cr_expect_eq(explain_field("snapshots.memory.clones_per_server", &out, NULL), 0);
 	cr_expect_not_null(strstr(buf_str(&out), "AVAILABLE:  not in this version\n"));
-	cr_expect_not_null(
-		strstr(buf_str(&out), "AVAILABLE:  in this version: namespace or none\n"));
+	cr_expect_not_null(strstr(buf_str(&out), "AVAILABLE:  in this version: 0\n"));
 }
 
 Test(explain, an_unknown_field_offers_the_nearest)
