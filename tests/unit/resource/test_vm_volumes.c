@@ -19,7 +19,7 @@
 	"  tmp: { type: disk, size: 64MiB }\n"                                       \
 	"  set: { type: disk, size: 32MiB, per: set }\n"                             \
 	"defaults: { baseline: { volumes: [\"src:/z\", \"out:/o:ro\", \"tmp:/a\", "  \
-	"\"set:/a/b:ro\"] } }\n"
+	"\"set:/b:ro\"] } }\n"
 
 static struct resource_ctx ctx_of(const struct net_rig *r)
 {
@@ -49,7 +49,7 @@ Test(vm_volumes, a_baseline_is_made_of_its_mounts_and_disks_and_only_notes_where
 			 "\"/o/_baseline-web\",\"volumes.out.access\":\"rw\",\"volumes.out.trust\":"
 			 "\"full\",\"volumes.out.cache\":\"private\"},\"update\":{},\"own\":{},"
 			 "\"replace\":{\"baselines.web.volumes\":\"[\\\"out:/o:ro\\\","
-			 "\\\"set:/a/b:ro\\\",\\\"src:/z\\\",\\\"tmp:/a\\\"]\","
+			 "\\\"set:/b:ro\\\",\\\"src:/z\\\",\\\"tmp:/a\\\"]\","
 			 "\"volumes.tmp.size\":\"64MiB\",\"volumes.set.size\":\"32MiB\","
 			 "\"volumes.set.per\":\"set\"}}");
 	/* Nobody is made from it: it is made anew itself. */
@@ -82,7 +82,7 @@ static const struct volume_mount *at(const struct volume_list *l, size_t i, cons
 	return &l->v[i];
 }
 
-Test(vm_volumes, mounts_come_parents_first_with_the_clones_own_source)
+Test(vm_volumes, mounts_come_in_order_with_the_clones_own_source)
 {
 	auto_net_rig struct net_rig r;
 	auto_volume_list struct volume_list clone = {0}, baseline = {0};
@@ -96,7 +96,7 @@ Test(vm_volumes, mounts_come_parents_first_with_the_clones_own_source)
 	cr_expect_eq(m->type, VOLUME_DISK);
 	cr_expect_str_eq(m->source, "vol-tmp");
 	cr_expect_not(m->read_only);
-	m = at(&clone, 1, "/a/b");
+	m = at(&clone, 1, "/b");
 	cr_expect_str_eq(m->source, "vol-set");
 	cr_expect(m->read_only);
 	m = at(&clone, 2, "/o");
