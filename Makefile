@@ -282,9 +282,11 @@ $(B)/tests/fuzz-$(1): $(B)/obj/tests/fuzz/fuzz_$(1).o $(FUZZ_LIBS) $(B)/obj/embe
 endef
 $(foreach t,$(FUZZ_TARGETS),$(eval $(call fuzz_rules,$(t))))
 
-.PHONY: test-programs san-programs check-only san-only fuse-only vm-only
+.PHONY: test-programs san-programs coverage-programs check-only san-only fuse-only vm-only
 test-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration $(B)/tests/fuse $(B)/tests/vm $(B)/examples/hello.oci.tar
-san-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/hooks/fcvm $(B)/tests/integration
+san-programs: coverage-programs $(B)/hooks/fcvm
+# Without kill points: gcovr cannot merge two builds of one file.
+coverage-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/tests/integration
 # A build with kill points, for the tests that kill apply at every journal write.
 $(B)/hooks/fcvm: FORCE
 	@$(MAKE) --no-print-directory B=$(B)/hooks HOOKS=1 $(B)/hooks/fcvm
@@ -350,7 +352,7 @@ test-fresh: packages ## make demo in a fresh minimal Debian tree
 COVERAGE_DIR := $(B)/coverage
 coverage: ## line coverage of unit and integration tests against .ci/coverage-floor
 	@rm -rf $(COVERAGE_DIR)/results
-	@$(MAKE) --no-print-directory $(jobs) B=$(COVERAGE_DIR) COVERAGE=1 san-programs
+	@$(MAKE) --no-print-directory $(jobs) B=$(COVERAGE_DIR) COVERAGE=1 coverage-programs
 	@for f in $(UNIT_FOLDERS); do tests/run $(COVERAGE_DIR)/results unit-$$f $(COVERAGE_DIR)/tests/unit-$$f; done
 	@FCVM=$(COVERAGE_DIR)/fcvm tests/run $(COVERAGE_DIR)/results integration $(COVERAGE_DIR)/tests/integration
 	@.ci/coverage $(COVERAGE_DIR)
