@@ -183,7 +183,7 @@ $(B)/tests/tiny-guest: tests/guest/tiny.c tests/guest/start.S tests/guest/tiny.l
 	$(Q){ echo .code32; gcc $(GUEST_CFLAGS) -S -o - $<; } >$@.s
 	$(Q)gcc -c -x assembler $@.s -o $@.o
 	$(Q)gcc -c tests/guest/start.S -o $@-start.o
-	$(Q)ld -m elf_x86_64 -z max-page-size=4096 --build-id=none -T tests/guest/tiny.ld -o $@ $@-start.o $@.o
+	$(Q)ld -m elf_x86_64 --no-warn-rwx-segments -z max-page-size=4096 --build-id=none -T tests/guest/tiny.ld -o $@ $@-start.o $@.o
 	@rm -f $@.s $@.o $@-start.o
 # What tests run inside guests.
 $(B)/tests/volume_tool: tests/guest/volume_tool.c | $(B)/.deps

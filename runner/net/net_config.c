@@ -138,59 +138,14 @@ static int check_length(const char *text, struct err *err)
 
 /* --- ports ----------------------------------------------------------------------------------- */
 
-static int set_host_ip(const char *text, const char *whole, struct net_port *p, struct err *err)
+static int set_host_ip(const char *text, struct net_port *p, struct err *err)
 {
 	uint32_t addr = 0;
 
 	if (parse_ip4(text, &addr) < 0)
-		return err_set(err, ERR_SPEC, -EINVAL,
-			       "expected an IPv4 address or a port before ':', got '%s' in '%s'",
-			       text, whole);
+		return err_set(err, ERR_SPEC, -EINVAL, "expected an IPv4 address, got '%s'", text);
 	format_ip4(addr, p->host_ip);
 	return 0;
-}
-
-/* words: what stands between the colons, one to three of them. */
-static int parse_places(char *const *words, size_t n, const char *whole, struct net_port *p,
-			struct err *err)
-{
-	bool ip_first = n == 3 || (n == 2 && strchr(words[0], '.'));
-	int r = parse_port(words[n - 1], whole, &p->guest_port, err);
-
-	if (r < 0)
-		return r;
-	p->host_port = p->guest_port;
-	if (n == 1)
-		return 0;
-	(void)snprintf(p->host_ip, sizeof(p->host_ip), "127.0.0.1");
-	if (ip_first)
-		r = set_host_ip(words[0], whole, p, err);
-	if (r >= 0 && (n == 3 || !ip_first))
-		r = parse_port(words[n - 2], whole, &p->host_port, err);
-	return r;
-}
-
-int net_port_parse(const char *text, struct net_port *ret, struct err *err)
-{
-	auto_free char *rest = NULL;
-	struct net_port p = {0};
-	char *words[3], *at = NULL;
-	size_t n = 0;
-	int r = check_length(text, err);
-
-	if (r < 0)
-		return r;
-	at = rest = xstrdup(text);
-	p.udp = cut_proto(rest) == NET_PROTO_UDP;
-	while (at && n < ARRAY_SIZE(words))
-		words[n++] = strsep(&at, ":");
-	if (at || strchr(rest, '/') || strchr(words[n - 1], '/'))
-		return err_set(err, ERR_SPEC, -EINVAL,
-			       "expected [IP:][HOST:]GUEST[/tcp|udp], got '%s'", text);
-	r = parse_places(words, n, text, &p, err);
-	if (r >= 0)
-		*ret = p;
-	return r;
 }
 
 static bool is_any(const char *ip)
@@ -387,7 +342,7 @@ static int port_from_json(struct json_object *o, struct net_port *p, struct err 
 	if (r >= 0)
 		r = json_get_str(o, "proto", &proto, err);
 	if (r >= 0 && ip)
-		r = set_host_ip(ip, ip, p, err);
+		r = set_host_ip(ip, p, err);
 	if (r < 0)
 		return r;
 	p->udp = strcmp(proto, "udp") == 0;

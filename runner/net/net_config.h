@@ -57,8 +57,6 @@ int net_mode_parse(const char *text, enum net_mode *ret, struct err *err);
 /* Whether both allow the same. */
 bool net_config_same_egress(const struct net_config *a, const struct net_config *b);
 
-/* "[IP:][HOST:]GUEST[/tcp|udp]"; HOST:GUEST binds 127.0.0.1, GUEST alone the VM's own address. */
-int net_port_parse(const char *text, struct net_port *ret, struct err *err);
 /* Whether one host cannot serve both: same protocol and port, and addresses that overlap. */
 bool net_port_clashes(const struct net_port *a, const struct net_port *b);
 /* "CIDR|IP|NAME[:PORT][/tcp|/udp]"; ret->name is the caller's. */

@@ -68,7 +68,7 @@ static void our_child(const struct bench *b, int number, const int *go, const in
 
 	c.ports = xcalloc(1, sizeof(*c.ports));
 	c.n_ports = 1;
-	(void)net_port_parse("80", &c.ports[0], NULL);
+	c.ports[0] = (struct net_port){"", 80, 80, false};
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (file_mkdir_p(dir, 0711, &err) < 0 || read(go[0], &byte, 1) != 0)
 		_exit(1);

@@ -34,16 +34,11 @@ static void enter_world(void)
 	cr_assert_eq(up.status, 0);
 }
 
-static void add_port(struct net_config *c, const char *text)
-{
-	cr_assert_eq(net_port_parse(text, &c->ports[c->n_ports++], NULL), 0);
-}
-
 static void make_net(struct net_config *c, struct net_port *ports)
 {
-	*c = (struct net_config){.mode = NET_BRIDGED, .ports = ports};
-	add_port(c, "8080:80");
-	add_port(c, "53/udp");
+	*c = (struct net_config){.mode = NET_BRIDGED, .ports = ports, .n_ports = 2};
+	ports[0] = (struct net_port){"127.0.0.1", 8080, 80, false};
+	ports[1] = (struct net_port){"", 53, 53, true};
 }
 
 static void boot(struct rig *r, const struct net_config *c)
@@ -168,7 +163,7 @@ Test(supervise_net, a_network_that_cannot_be_had_ends_the_start_with_its_reason)
 	enter_world();
 	rig_make(&r, "");
 	make_net(&c, ports);
-	add_port(&c, "192.0.2.77:80:80");
+	ports[c.n_ports++] = (struct net_port){"192.0.2.77", 80, 80, false};
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, CALL_MS);
 	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, &c, NULL, &err),

@@ -6,63 +6,6 @@
 #include "cleanup.h"
 #include "xalloc.h"
 
-Test(net_config, ports_are_read_in_every_form)
-{
-	static const struct {
-		const char *text, *ip;
-		uint16_t host, guest;
-		bool udp;
-	} cases[] = {
-		{"80", "", 80, 80, false},
-		{"53/udp", "", 53, 53, true},
-		{"8080:80", "127.0.0.1", 8080, 80, false},
-		{"8080:80/tcp", "127.0.0.1", 8080, 80, false},
-		{"0.0.0.0:8080:80", "0.0.0.0", 8080, 80, false},
-		{"192.0.2.7:53/udp", "192.0.2.7", 53, 53, true},
-		{"127.0.0.1:65535:1/udp", "127.0.0.1", 65535, 1, true},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct net_port p = {0};
-		struct err err = {0};
-
-		cr_assert_eq(net_port_parse(cases[i].text, &p, &err), 0, "%s: %s", cases[i].text,
-			     err.msg);
-		cr_expect_str_eq(p.host_ip, cases[i].ip, "%s", cases[i].text);
-		cr_expect_eq(p.host_port, cases[i].host, "%s", cases[i].text);
-		cr_expect_eq(p.guest_port, cases[i].guest, "%s", cases[i].text);
-		cr_expect_eq(p.udp, cases[i].udp, "%s", cases[i].text);
-	}
-}
-
-Test(net_config, what_is_no_port_is_refused_with_what_was_wanted)
-{
-	static const struct {
-		const char *text, *msg;
-	} cases[] = {
-		{"", "expected a port from 1 to 65535, got '' in ''"},
-		{"0", "expected a port from 1 to 65535, got '0' in '0'"},
-		{"65536:80", "expected a port from 1 to 65535, got '65536' in '65536:80'"},
-		{"80:", "expected a port from 1 to 65535, got '' in '80:'"},
-		{"80/sctp", "expected [IP:][HOST:]GUEST[/tcp|udp], got '80/sctp'"},
-		{"1:2:3:4", "expected [IP:][HOST:]GUEST[/tcp|udp], got '1:2:3:4'"},
-		{"::1:80", "expected [IP:][HOST:]GUEST[/tcp|udp], got '::1:80'"},
-		{"localhost:8080:80", "expected an IPv4 address or a port before ':', got "
-				      "'localhost' in 'localhost:8080:80'"},
-		{"1.2.3:80", "expected an IPv4 address or a port before ':', got '1.2.3' in "
-			     "'1.2.3:80'"},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct net_port p = {0};
-		struct err err = {0};
-
-		cr_expect_eq(net_port_parse(cases[i].text, &p, &err), -EINVAL, "%s", cases[i].text);
-		cr_expect_str_eq(err.msg, cases[i].msg);
-		cr_expect_eq(err.class, ERR_SPEC);
-	}
-}
-
 Test(net_config, ports_clash_where_the_host_could_serve_only_one)
 {
 	const struct net_port one = {"127.0.0.1", 80, 80, false}, any = {"0.0.0.0", 80, 1, false};
