@@ -12,6 +12,7 @@
 #include "io.h"
 #include "jail.h"
 #include "strv.h"
+#include "vmm.h"
 #include "xalloc.h"
 
 /* Firecracker fills its descriptor table once, up to the limit: large enough for its vsock
@@ -338,19 +339,10 @@ int fc_vmm_explain(struct vm *vm, struct err *err)
 	return was.code;
 }
 
-static int reap(struct vm *vm, uint64_t grace_ms, struct err *err)
-{
-	if (grace_ms > 0 &&
-	    proc_wait(vm->pidfd, deadline_in(grace_ms), &vm->exit_status, NULL) == 0)
-		return 0;
-	(void)proc_signal(vm->pidfd, SIGKILL);
-	return proc_wait(vm->pidfd, deadline_in(KILL_DEADLINE_MS), &vm->exit_status, err);
-}
-
 int fc_vmm_end(struct vm *vm, uint64_t grace_ms, struct err *err)
 {
 	struct fc_vmm *v = vm->engine;
-	int r = reap(vm, grace_ms, err);
+	int r = vmm_reap(vm, grace_ms, err);
 
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@
 #include "qemu_args.h"
 #include "qemu_find.h"
 #include "qemu_vmm.h"
+#include "vmm.h"
 
 #define POWERDOWN_DEADLINE_MS 1000
 #define CANCEL_DEADLINE_MS 5000
@@ -237,31 +238,19 @@ static int save_and_go_on(struct vm *vm, const struct vm_snapshot *to, int fd, u
 	return 0;
 }
 
+static enum vmm_stage stage_of(const struct qemu_vmm *v)
+{
+	if (!v)
+		return VMM_GONE;
+	if (v->restored)
+		return VMM_RESTORED;
+	return v->paused ? VMM_SAVED : VMM_BOOTED;
+}
+
 static int qemu_snapshot(struct vm *vm, const struct vm_snapshot *to, uint64_t deadline_ms,
 			 struct err *err)
 {
-	struct qemu_vmm *v = vm->engine;
-	auto_close int fd = -1;
-	struct err local = {.code = 0};
-	int r;
-
-	err = err ? err : &local;
-	if (!v)
-		return err_set(err, ERR_FAILED, -ESRCH, "the VM is not running");
-	if (v->restored)
-		return err_set(err, ERR_SPEC, -EOPNOTSUPP,
-			       "a clone cannot be snapshotted in this version");
-	if (v->paused)
-		return err_set(err, ERR_FAILED, -EALREADY, "the VM has been snapshotted for good");
-	fd = open(to->state_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(err, "cannot make '%s'", to->state_path);
-	r = save_and_go_on(vm, to, fd, deadline_ms, err);
-	if (r < 0) {
-		(void)unlink(to->state_path);
-		return err_wrap(err, "cannot snapshot the VM");
-	}
-	return 0;
+	return vmm_snapshot(vm, stage_of(vm->engine), to, save_and_go_on, deadline_ms, err);
 }
 
 /* The shim writes 'R' (userfaultfd) or 'F' (private file) when it has replaced the mapping, which

@@ -16,6 +16,7 @@
 #include "qemu_sight.h"
 #include "strv.h"
 #include "tsc.h"
+#include "vmm.h"
 #include "xalloc.h"
 
 /* Descriptor numbers in the VMM: fixed, so the command line is the same for every VM. */
@@ -24,7 +25,6 @@ enum { FD_QMP = 3, FD_CHANNEL, FD_TAP, FD_UFFD_DEV, FD_READY, FD_END };
 /* Between closing its monitor and being reapable QEMU only has exit handlers to run. */
 #define EXIT_DEADLINE_MS 3000
 /* A killed process that is still there then hangs in the kernel; the caller hears of it. */
-#define KILL_DEADLINE_MS 30000
 
 /* What prepare (in the child) and held (in the parent) need. */
 struct child {
@@ -250,19 +250,10 @@ int qemu_vmm_explain(struct vm *vm, struct err *err)
 	return was.code;
 }
 
-static int reap(struct vm *vm, uint64_t grace_ms, struct err *err)
-{
-	if (grace_ms > 0 &&
-	    proc_wait(vm->pidfd, deadline_in(grace_ms), &vm->exit_status, NULL) == 0)
-		return 0;
-	(void)proc_signal(vm->pidfd, SIGKILL);
-	return proc_wait(vm->pidfd, deadline_in(KILL_DEADLINE_MS), &vm->exit_status, err);
-}
-
 int qemu_vmm_end(struct vm *vm, uint64_t grace_ms, struct err *err)
 {
 	struct qemu_vmm *v = vm->engine;
-	int r = reap(vm, grace_ms, err);
+	int r = vmm_reap(vm, grace_ms, err);
 
 	if (r < 0)
 		return r;
