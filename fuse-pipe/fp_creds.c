@@ -39,6 +39,7 @@ struct rights {
 static _Thread_local struct {
 	bool ready;
 	bool able;
+	bool unsure; /* a change failed half way: what is in force is not `now` */
 	uint64_t permitted;
 	struct rights own, now;
 	mode_t mask;
@@ -133,20 +134,23 @@ static int set_groups(const struct rights *want)
 	return syscall(SYS_setgroups, want->n_groups, list) < 0 ? -errno : 0;
 }
 
-/* Groups and group first: they need the rights that a user id takes away. The record of what is in
- * force is written at the end, and is wrong on purpose when something failed half way. */
+/* Groups and group first: they need the rights that a user id takes away. After a failure nothing
+ * is taken for granted: ids and groups that do not exist are a guest's to send, and what they left
+ * in force must not pass for its next caller's. */
 static int become(const struct rights *want)
 {
-	bool groups = !same_groups(want, &self.now), uid = want->uid != self.now.uid;
+	const bool groups = self.unsure || !same_groups(want, &self.now);
+	const bool gid = self.unsure || want->gid != self.now.gid;
+	const bool uid = self.unsure || want->uid != self.now.uid;
 	int r = 0;
 
 	if (!self.able)
 		return 0;
-	if (!groups && !uid && want->gid == self.now.gid && want->caps == self.now.caps)
+	if (!groups && !gid && !uid && want->caps == self.now.caps)
 		return 0;
 	if (groups)
 		r = set_groups(want);
-	if (r == 0 && want->gid != self.now.gid)
+	if (r == 0 && gid)
 		r = set_gid(want->gid);
 	if (r == 0 && uid)
 		r = set_uid(want->uid);
@@ -154,8 +158,7 @@ static int become(const struct rights *want)
 	if (r == 0 && (uid || want->caps != self.now.caps))
 		r = set_caps(want->caps);
 	self.now = *want;
-	if (r < 0)
-		self.now.n_groups = GROUPS_KEPT + 1;
+	self.unsure = r < 0;
 	return r < 0 ? -EPERM : 0;
 }
 

@@ -51,7 +51,7 @@ static void init(void)
 Test(fp_creds, a_thread_becomes_the_caller_and_the_server_again)
 {
 	static const uint8_t groups[8] = {77, 0, 0, 0, 78, 0, 0, 0};
-	const struct fp_caller caller = {1234, 4321, groups, 2};
+	const struct fp_caller caller = {.uid = 1234, .gid = 4321, .groups = groups, .n_groups = 2};
 	char text[8192];
 
 	rig_need_root();
@@ -108,7 +108,7 @@ Test(fp_creds, what_a_caller_keeps_depends_on_the_trust)
 Test(fp_creds, more_groups_than_are_remembered_are_set_each_time)
 {
 	uint8_t groups[4 * 100] = {0};
-	struct fp_caller caller = {1, 1, groups, 100};
+	struct fp_caller caller = {.uid = 1, .gid = 1, .groups = groups, .n_groups = 100};
 	char text[16384];
 
 	rig_need_root();
@@ -120,6 +120,33 @@ Test(fp_creds, more_groups_than_are_remembered_are_set_each_time)
 	cr_assert_eq(fp_creds_caller(&caller, FP_FULL), 0);
 	status_of_thread(text, sizeof(text));
 	cr_expect_not_null(strstr(text, "Groups:\t50 100 "));
+}
+
+/* Else a request that is refused lends the server's rights to the next one of its caller. */
+Test(fp_creds, a_change_that_failed_half_way_is_made_whole_by_the_next)
+{
+	static const uint8_t nobody[4] = {255, 255, 255, 255};
+	static const struct fp_caller bad[] = {
+		{.uid = 1234, .gid = 4321, .groups = nobody, .n_groups = 1},
+		{.uid = 1234, .gid = UINT32_MAX},
+		{.uid = UINT32_MAX, .gid = 4321},
+	};
+	char text[8192];
+
+	rig_need_root();
+	init();
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		const struct fp_caller good = {.uid = 1234, .gid = 4321};
+
+		cr_assert_eq(fp_creds_server(), 0);
+		cr_expect_eq(fp_creds_caller(&bad[i], FP_SQUASH), -EPERM, "%zu", i);
+		cr_expect_eq(fp_creds_caller(&bad[i], FP_SQUASH), -EPERM, "%zu again", i);
+		cr_assert_eq(fp_creds_caller(&good, FP_SQUASH), 0, "%zu", i);
+		status_of_thread(text, sizeof(text));
+		cr_expect(FSUID(text) == 1234 && FSGID(text) == 4321, "%zu", i);
+		cr_expect_not_null(strstr(text, "Groups:\t \n"), "%zu", i);
+		cr_expect_not(HAS(text, DAC_OVERRIDE), "%zu", i);
+	}
 }
 
 static void *in_a_thread(void *data)
