@@ -32,7 +32,7 @@ struct rights {
 	gid_t gid;
 	uint64_t caps;
 	size_t n_groups;
-	const uint8_t *wire; /* where more than GROUPS_KEPT are read, while it is wanted */
+	const struct fp_caller *of; /* where more than GROUPS_KEPT are read, while it is wanted */
 	uint32_t groups[GROUPS_KEPT];
 };
 
@@ -120,15 +120,22 @@ static bool same_groups(const struct rights *a, const struct rights *b)
 	       memcmp(a->groups, b->groups, a->n_groups * sizeof(a->groups[0])) == 0;
 }
 
+static uint32_t group_at(const struct fp_caller *caller, size_t i)
+{
+	uint32_t gid = load_le32(caller->groups + 4 * i);
+
+	return gid == 0 ? caller->root_gid : gid;
+}
+
 static int set_groups(const struct rights *want)
 {
 	auto_free uint32_t *many = NULL;
 	const uint32_t *list = want->groups;
 
-	if (want->wire && want->n_groups > GROUPS_KEPT) {
+	if (want->n_groups > GROUPS_KEPT) {
 		many = xcalloc(want->n_groups, sizeof(*many));
 		for (size_t i = 0; i < want->n_groups; i++)
-			many[i] = load_le32(want->wire + 4 * i);
+			many[i] = group_at(want->of, i);
 		list = many;
 	}
 	return syscall(SYS_setgroups, want->n_groups, list) < 0 ? -errno : 0;
@@ -171,9 +178,9 @@ static void lend_groups(const struct fp_caller *caller, struct rights *want)
 {
 	want->gid = caller->gid;
 	want->n_groups = caller->n_groups;
-	want->wire = caller->groups;
+	want->of = caller;
 	for (size_t i = 0; i < want->n_groups && i < GROUPS_KEPT; i++)
-		want->groups[i] = load_le32(caller->groups + 4 * i);
+		want->groups[i] = group_at(caller, i);
 }
 
 int fp_creds_kill_suid(const struct fp_caller *caller)

@@ -22,6 +22,7 @@ struct fp_caller {
 	gid_t gid;
 	const uint8_t *groups; /* u32 each, little-endian, not aligned */
 	size_t n_groups;
+	gid_t root_gid; /* what 0 among them stands for here */
 };
 
 /* Once in each thread before the others: a umask and a working directory of its own (cwd_fd, what

@@ -155,6 +155,7 @@ int fp_volume_rights(const struct fp_volume *v, const struct fp_request *q)
 		}
 		if (caller.gid == 0)
 			caller.gid = v->owner_gid;
+		caller.root_gid = v->owner_gid;
 	}
 	return fp_creds_caller(&caller, v->opt.trust);
 }

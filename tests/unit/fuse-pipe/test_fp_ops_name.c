@@ -245,6 +245,16 @@ Test(fp_ops_name, squash_makes_no_devices_and_no_set_id_files)
 	cr_expect_eq(rig_call(&r, FUSE_RENAME2, 1, &white, sizeof(white), "f", "h"), -EINVAL);
 }
 
+/* It learns the owner at its start. */
+static void begin_anew(struct rig *r)
+{
+	rig_restart(r);
+	r->fd = rig_connect(r);
+	(void)rig_hello(r, r->fd, 0, 1);
+	rig_ready(r->fd, true, NULL, 0);
+	rig_init(r);
+}
+
 Test(fp_ops_name, squash_makes_root_the_owner_of_the_directory)
 {
 	auto_rig struct rig r = {0};
@@ -256,17 +266,42 @@ Test(fp_ops_name, squash_makes_root_the_owner_of_the_directory)
 	cr_assert_eq(chown(r.root, 1500, 1600), 0);
 	rig_write_file(&r, "roots", "secret");
 	cr_assert_eq(chmod(rig_path(&r, "roots"), 0600), 0);
-	rig_restart(&r); /* it learns the owner at its start */
-	r.fd = rig_connect(&r);
-	(void)rig_hello(&r, r.fd, 0, 1);
-	rig_ready(r.fd, true, NULL, 0);
-	rig_init(&r);
+	begin_anew(&r);
 	(void)rig_mkdir(&r, FUSE_ROOT_ID, "d");
 	stat_at(&r, "d", &st);
 	cr_expect(st.st_uid == 1500 && st.st_gid == 1600);
 	struct fuse_open_in in = {.flags = O_RDONLY};
 	uint64_t node = rig_lookup(&r, FUSE_ROOT_ID, "roots");
 	cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, node, &in, NULL), -EACCES);
+}
+
+/* Group 0 is root's as user 0 is, wherever a caller names it. */
+Test(fp_ops_name, squash_makes_nobody_a_member_of_roots_group)
+{
+	auto_rig struct rig r = {0};
+	const struct fp_options squash = {.trust = FP_SQUASH, .cache = FP_STRICT};
+	uint32_t groups[40] = {0};
+	struct fuse_open_in in = {.flags = O_RDONLY};
+
+	rig_need_root();
+	rig_start(&r, &squash);
+	cr_assert_eq(chown(r.root, 1500, 1600), 0);
+	rig_write_file(&r, "roots", "secret");
+	cr_assert_eq(chmod(rig_path(&r, "roots"), 0640), 0);
+	rig_write_file(&r, "groups", "shared");
+	cr_assert_eq(chown(rig_path(&r, "groups"), 0, 1600), 0);
+	cr_assert_eq(chmod(rig_path(&r, "groups"), 0640), 0);
+	begin_anew(&r);
+	uint64_t roots = rig_lookup(&r, FUSE_ROOT_ID, "roots");
+	uint64_t shared = rig_lookup(&r, FUSE_ROOT_ID, "groups");
+	r.uid = r.gid = 1234;
+	r.groups = groups;
+	for (size_t i = 1; i < ARRAY_SIZE(groups); i++)
+		groups[i] = 10000 + (uint32_t)i;
+	for (r.n_groups = 1; r.n_groups <= ARRAY_SIZE(groups); r.n_groups += 39) {
+		cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, roots, &in, NULL), -EACCES);
+		cr_expect_eq(RIG_CALL(&r, FUSE_OPEN, shared, &in, NULL), 0, "as its owner's group");
+	}
 }
 
 Test(fp_ops_name, a_missing_name_may_be_remembered_where_that_is_allowed)
