@@ -336,7 +336,8 @@ static const fp_op_fn fns[FP_OPCODES] = {
 };
 
 /* What must not run twice is noted before and after. A request that comes again is answered from
- * the note, or is told that what it finds done may be its own work. */
+ * the note; when only the reply has to be made anew it is told so, or that what it finds done may
+ * be its own work. */
 static int run_once(struct fp_call *c)
 {
 	uint64_t unique = c->q->head.unique & ~FP_UNIQUE_RESENT;
@@ -348,6 +349,9 @@ static int run_once(struct fp_call *c)
 	if (found == FP_LOG_DONE && r < 0)
 		return r;
 	c->again = found != FP_LOG_NEW;
+	c->done = found == FP_LOG_DONE;
+	if (c->done)
+		return fns[c->q->head.opcode](c);
 	uint32_t ticket = fp_log_begin(c->vol->state, unique);
 	r = fns[c->q->head.opcode](c);
 	fp_log_end(c->vol->state, ticket, r);

@@ -23,6 +23,7 @@ struct fp_call {
 	uint16_t n_items;
 	bool records;                 /* the guest keeps records */
 	bool again;                   /* executed before, perhaps */
+	bool done;                    /* executed before, and it went well */
 	struct fp_lock_waiter waiter; /* SETLKW: who is told when the wait ends */
 };
 

@@ -211,6 +211,8 @@ int fp_op_removexattr(struct fp_call *c)
 	r = begin_xattr(c, &n, path);
 	if (r < 0)
 		return r;
+	if (c->done)
+		return 0;
 	r = removexattr(path, c->q->name[0]) < 0 ? -errno : 0;
 	return r == -ENODATA && c->again ? 0 : r;
 }

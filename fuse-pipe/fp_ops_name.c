@@ -70,7 +70,7 @@ int fp_op_symlink(struct fp_call *c)
 
 	if (r < 0)
 		return r;
-	return made(c, &dir, symlinkat(c->q->name[1], dir.fd, c->q->name[0]));
+	return made(c, &dir, c->done ? 0 : symlinkat(c->q->name[1], dir.fd, c->q->name[0]));
 }
 
 int fp_op_mknod(struct fp_call *c)
@@ -91,8 +91,8 @@ int fp_op_mknod(struct fp_call *c)
 	if (r < 0)
 		return r;
 	fp_creds_umask(in->umask);
-	return made(c, &dir,
-		    mknodat(dir.fd, c->q->name[0], fp_volume_mode(c->vol, in->mode), rdev));
+	r = c->done ? 0 : mknodat(dir.fd, c->q->name[0], fp_volume_mode(c->vol, in->mode), rdev);
+	return made(c, &dir, r);
 }
 
 int fp_op_mkdir(struct fp_call *c)
@@ -104,7 +104,7 @@ int fp_op_mkdir(struct fp_call *c)
 	if (r < 0)
 		return r;
 	fp_creds_umask(in->umask);
-	return made(c, &dir, mkdirat(dir.fd, c->q->name[0], in->mode & 07777));
+	return made(c, &dir, c->done ? 0 : mkdirat(dir.fd, c->q->name[0], in->mode & 07777));
 }
 
 /* -ENOENT of a removal that may have been done already is its success. */
@@ -120,7 +120,7 @@ static int unlink_at(struct fp_call *c, int flags)
 	auto_node struct fp_node dir = {0};
 	int r = begin(c, &dir);
 
-	return r < 0 ? r : removed(c, unlinkat(dir.fd, c->q->name[0], flags));
+	return r < 0 ? r : removed(c, c->done ? 0 : unlinkat(dir.fd, c->q->name[0], flags));
 }
 
 int fp_op_unlink(struct fp_call *c)
@@ -166,7 +166,8 @@ static int rename_to(struct fp_call *c, uint64_t newdir, unsigned int flags)
 	/* An exchange done twice is undone. */
 	if (c->again && (flags & RENAME_EXCHANGE))
 		return 0;
-	r = removed(c, renameat2(from.fd, c->q->name[0], to.fd, c->q->name[1], flags));
+	if (!c->done)
+		r = removed(c, renameat2(from.fd, c->q->name[0], to.fd, c->q->name[1], flags));
 	if (r == 0) {
 		note_place(c, newdir, to.fd, c->q->name[1]);
 		if (flags & RENAME_EXCHANGE)
@@ -202,6 +203,6 @@ int fp_op_link(struct fp_call *c)
 		return r;
 	/* Through the magic link: AT_EMPTY_PATH would need a right of its own. */
 	(void)snprintf(name, sizeof(name), "%d", old.fd);
-	return made(c, &dir,
-		    linkat(c->vol->proc_fd, name, dir.fd, c->q->name[0], AT_SYMLINK_FOLLOW));
+	r = c->done ? 0 : linkat(c->vol->proc_fd, name, dir.fd, c->q->name[0], AT_SYMLINK_FOLLOW);
+	return made(c, &dir, r);
 }

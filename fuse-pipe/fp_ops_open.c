@@ -132,6 +132,7 @@ static int reply_created(struct fp_call *c, int fd, const char *name, uint32_t f
 /* Somebody made it first, or we did before the reply was lost. */
 static int open_existing(struct fp_call *c, int dir_fd, const struct fuse_create_in *in)
 {
+	const uint32_t kept = c->done ? FLAGS_KEPT & ~(uint32_t)O_TRUNC : FLAGS_KEPT;
 	struct stat st;
 	auto_close int path = fp_volume_lookup(c->vol, dir_fd, c->q->name[0], &st);
 	int r;
@@ -143,7 +144,14 @@ static int open_existing(struct fp_call *c, int dir_fd, const struct fuse_create
 	r = truncation_rights(c, in->open_flags);
 	if (r < 0)
 		return r;
-	return fp_volume_reopen(c->vol, path, (int)(in->flags & FLAGS_KEPT) | FLAGS_ALWAYS);
+	return fp_volume_reopen(c->vol, path, (int)(in->flags & kept) | FLAGS_ALWAYS);
+}
+
+static int create_new(int dir_fd, const char *name, const struct open_how *how)
+{
+	int fd = (int)syscall(SYS_openat2, dir_fd, name, how, sizeof(*how));
+
+	return fd < 0 ? -errno : fd;
 }
 
 int fp_op_create(struct fp_call *c)
@@ -165,12 +173,10 @@ int fp_op_create(struct fp_call *c)
 	if (r < 0)
 		return r;
 	fp_creds_umask(in->umask);
-	int fd = (int)syscall(SYS_openat2, dir.fd, c->q->name[0], &how, sizeof(how));
 	/* Never O_CREAT alone: what is there might be a pipe or a device. */
-	if (fd < 0 && errno == EEXIST && (!(in->flags & O_EXCL) || c->again))
+	int fd = c->done ? -EEXIST : create_new(dir.fd, c->q->name[0], &how);
+	if (fd == -EEXIST && (!(in->flags & O_EXCL) || c->again))
 		fd = open_existing(c, dir.fd, in);
-	else if (fd < 0)
-		fd = -errno;
 	return fd < 0 ? fd : reply_created(c, fd, c->q->name[0], in->flags);
 }
 

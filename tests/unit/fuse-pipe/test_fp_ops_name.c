@@ -344,6 +344,48 @@ Test(fp_ops_name, a_request_that_comes_twice_is_done_once)
 	cr_expect_eq(access(rig_path(&r, "x"), F_OK), 0);
 }
 
+/* Others may have used the name meanwhile: what was done is not done to theirs. */
+Test(fp_ops_name, what_was_done_is_not_done_again_to_what_others_made)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_rename_in to = {.newdir = FUSE_ROOT_ID};
+	struct fuse_create_in in = {.flags = O_RDWR | O_CREAT | O_TRUNC, .mode = S_IFREG | 0600};
+	struct fuse_mkdir_in dir = {.mode = 0755};
+	struct stat st;
+
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "old");
+	cr_assert_eq(rig_call(&r, FUSE_UNLINK, 1, NULL, 0, "f", NULL), 0);
+	rig_write_file(&r, "f", "new");
+	r.flags = FP_F_RESENT;
+	r.unique -= 2;
+	cr_expect_eq(rig_call(&r, FUSE_UNLINK, 1, NULL, 0, "f", NULL), 0);
+	cr_expect_eq(access(rig_path(&r, "f"), F_OK), 0, "another file");
+	r.flags = 0;
+	cr_assert_eq(rig_call(&r, FUSE_RENAME, 1, &to, sizeof(to), "f", "g"), 0);
+	rig_write_file(&r, "f", "third");
+	r.flags = FP_F_RESENT;
+	r.unique -= 2;
+	cr_expect_eq(rig_call(&r, FUSE_RENAME, 1, &to, sizeof(to), "f", "g"), 0);
+	stat_at(&r, "g", &st);
+	cr_expect_eq(st.st_size, 3, "not replaced by the third");
+	r.flags = 0;
+	cr_assert_eq(RIG_CALL(&r, FUSE_CREATE, 1, &in, "c"), 0);
+	rig_write_file(&r, "c", "written since");
+	r.flags = FP_F_RESENT;
+	r.unique -= 2;
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &in, "c"), 0);
+	stat_at(&r, "c", &st);
+	cr_expect_eq(st.st_size, 13, "not cut again");
+	r.flags = 0;
+	cr_assert_eq(RIG_CALL(&r, FUSE_MKDIR, 1, &dir, "d"), 0);
+	cr_assert_eq(rmdir(rig_path(&r, "d")), 0);
+	r.flags = FP_F_RESENT;
+	r.unique -= 2;
+	cr_expect_eq(RIG_CALL(&r, FUSE_MKDIR, 1, &dir, "d"), -ENOENT);
+	cr_expect_lt(access(rig_path(&r, "d"), F_OK), 0, "not made again");
+}
+
 Test(fp_ops_name, nothing_changes_on_a_read_only_volume)
 {
 	auto_rig struct rig r = {0};
