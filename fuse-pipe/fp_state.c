@@ -33,12 +33,12 @@ struct image {
 	uint8_t key[KEY];
 	uint8_t session[FP_SESSION_SIZE];
 	struct log_slot slots[SLOTS];
+	_Atomic uint32_t next; /* slot: the next process goes on there */
 };
 
 struct fp_state {
 	struct image *image;
 	int fd;
-	_Atomic uint32_t next;
 	pthread_mutex_t lock; /* mac's */
 	struct digest_mac *mac;
 };
@@ -133,7 +133,7 @@ bool fp_state_session(struct fp_state *s, const uint8_t session[FP_SESSION_SIZE]
 
 uint32_t fp_log_begin(struct fp_state *s, uint64_t unique)
 {
-	uint32_t at = atomic_fetch_add(&s->next, 1) % SLOTS;
+	uint32_t at = atomic_fetch_add(&s->image->next, 1) % SLOTS;
 
 	atomic_store(&s->image->slots[at].unique, 0);
 	atomic_store(&s->image->slots[at].result, RUNNING);
@@ -148,15 +148,18 @@ void fp_log_end(struct fp_state *s, uint32_t ticket, int result)
 
 enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_result)
 {
-	for (size_t i = 0; i < SLOTS; i++) {
+	enum fp_log_found found = FP_LOG_NEW;
+
+	/* It is there twice when the first try ended with its process. */
+	for (size_t i = 0; i < SLOTS && found != FP_LOG_DONE; i++) {
 		struct log_slot *slot = &s->image->slots[i];
 
 		if (atomic_load(&slot->unique) != unique)
 			continue;
 		*ret_result = atomic_load(&slot->result);
-		return *ret_result == RUNNING ? FP_LOG_STARTED : FP_LOG_DONE;
+		found = *ret_result == RUNNING ? FP_LOG_STARTED : FP_LOG_DONE;
 	}
-	return FP_LOG_NEW;
+	return found;
 }
 
 /* --- sealed records: {u32 kind, u32 0, u64 id} -> fields, then a MAC over key and fields --- */

@@ -125,6 +125,37 @@ Test(fp_state, the_key_and_the_log_outlive_the_process)
 	fp_state_free(s);
 }
 
+/* The next process writes behind what the last one noted, which may come again any time. */
+Test(fp_state, the_log_goes_on_where_the_last_process_stopped)
+{
+	auto_tmpdir char *dir = tmpdir_new("state");
+	auto_free char *path = path_join(dir, "state");
+	int result = 1;
+
+	for (uint64_t unique = 2; unique <= 2 * 100; unique += 2) {
+		struct fp_state *s = open_at(path);
+
+		fp_log_end(s, fp_log_begin(s, unique), 0);
+		fp_state_free(s);
+	}
+	struct fp_state *s = open_at(path);
+	for (uint64_t unique = 2; unique <= 2 * 100; unique += 2)
+		cr_expect_eq(fp_log_find(s, unique, &result), FP_LOG_DONE, "%zu", (size_t)unique);
+	fp_state_free(s);
+}
+
+/* Begun, killed, done when it came again. */
+Test(fp_state, what_is_done_counts_more_than_that_it_was_begun)
+{
+	auto_state struct fp_state *s = open_at(NULL);
+	int result = 1;
+
+	(void)fp_log_begin(s, 10);
+	fp_log_end(s, fp_log_begin(s, 10), 0);
+	cr_expect_eq(fp_log_find(s, 10, &result), FP_LOG_DONE);
+	cr_expect_eq(result, 0);
+}
+
 Test(fp_state, the_log_is_bounded)
 {
 	auto_state struct fp_state *s = open_at(NULL);
