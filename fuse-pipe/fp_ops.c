@@ -229,9 +229,6 @@ static void forget(struct fp_call *c, uint64_t id, uint64_t n)
 
 	if (!fp_inode_forget(c->vol->inodes, id, n) || !c->records)
 		return;
-	/* Beyond the limit of a trailer the guest keeps a record more than it needs. */
-	if (c->n_items >= FP_ITEMS_MAX)
-		return;
 	fp_seal_node_key(id, key);
 	fp_item_put(c->items, FP_T_DROP, key, sizeof(key));
 	c->n_items++;
@@ -249,12 +246,13 @@ static int op_batch_forget(struct fp_call *c)
 {
 	const struct fuse_batch_forget_in *in = c->q->arg;
 
-	for (uint32_t i = 0; i < in->count; i++) {
+	while (c->n_forgotten < in->count && c->n_items < FP_ITEMS_MAX) {
 		struct fuse_forget_one one;
 
-		memcpy(&one, c->q->data + i * sizeof(one), sizeof(one));
+		memcpy(&one, c->q->data + c->n_forgotten++ * sizeof(one), sizeof(one));
 		forget(c, one.nodeid, one.nlookup);
 	}
+	c->more = c->n_forgotten < in->count;
 	return 0;
 }
 

@@ -21,6 +21,8 @@ struct fp_call {
 	size_t out_len;
 	struct buf *items; /* trailer of the reply */
 	uint16_t n_items;
+	bool more;                    /* items are full: to be called again when they are sent */
+	uint32_t n_forgotten;         /* of a batch */
 	bool records;                 /* the guest keeps records */
 	bool again;                   /* executed before, perhaps */
 	bool done;                    /* executed before, and it went well */

@@ -72,6 +72,21 @@ void fp_stream_lock_done(void *ticket, int result)
 	free_ticket(t);
 }
 
+/* What a large batch has to say takes several frames: all but the last leave here. */
+static int run_all(struct fp_stream *st, struct fp_call *c, uint8_t *at)
+{
+	int r = fp_ops_run(c);
+
+	while (c->more) {
+		fp_stream_send(st, at, frame_items(at, c->items, c->n_items));
+		buf_reset(c->items);
+		c->n_items = 0;
+		c->more = false;
+		r = fp_ops_run(c);
+	}
+	return r;
+}
+
 size_t fp_run(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *at,
 	      struct buf *items)
 {
@@ -90,7 +105,7 @@ size_t fp_run(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *
 		if (q->head.opcode == FUSE_SETLKW)
 			ticket = new_ticket(st, q->head.unique);
 		c.waiter = (struct fp_lock_waiter){q->head.unique, ticket, st};
-		r = fp_ops_run(&c);
+		r = run_all(st, &c, at);
 		if (r == FP_LATER)
 			return 0;
 		free_ticket(ticket);

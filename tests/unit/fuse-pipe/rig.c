@@ -156,21 +156,26 @@ uint64_t rig_send(struct rig *r, uint32_t opcode, uint64_t node, const void *arg
 	return head.unique;
 }
 
-void rig_receive(struct rig *r)
+void rig_receive_frame(struct rig *r)
 {
 	const uint64_t deadline = deadline_in(PATIENCE_MS);
-	struct fuse_out_header head;
 	struct err err = {0};
 	size_t used = 0;
 
-	do {
-		cr_assert_eq(io_read_full(r->fd, r->in, FP_HEAD_SIZE, deadline, &err), 0, "%s",
-			     err.msg);
-		size_t len = (size_t)r->in[0] | (size_t)r->in[1] << 8 | (size_t)r->in[2] << 16;
-		cr_assert_eq(io_read_full(r->fd, r->in + FP_HEAD_SIZE, len, deadline, &err), 0);
-		cr_assert_eq(fp_frame_get(r->in, FP_HEAD_SIZE + len, &r->frame, &used, &err), 1,
-			     "%s", err.msg);
-	} while (!r->frame.msg); /* records to forget come by themselves */
+	cr_assert_eq(io_read_full(r->fd, r->in, FP_HEAD_SIZE, deadline, &err), 0, "%s", err.msg);
+	size_t len = (size_t)r->in[0] | (size_t)r->in[1] << 8 | (size_t)r->in[2] << 16;
+	cr_assert_eq(io_read_full(r->fd, r->in + FP_HEAD_SIZE, len, deadline, &err), 0);
+	cr_assert_eq(fp_frame_get(r->in, FP_HEAD_SIZE + len, &r->frame, &used, &err), 1, "%s",
+		     err.msg);
+}
+
+void rig_receive(struct rig *r)
+{
+	struct fuse_out_header head;
+
+	do
+		rig_receive_frame(r);
+	while (!r->frame.msg); /* records to forget come by themselves */
 	memcpy(&head, r->frame.msg, sizeof(head));
 	cr_assert_eq(head.len, r->frame.msg_len);
 	r->error = head.error;

@@ -52,6 +52,8 @@ int rig_call(struct rig *r, uint32_t opcode, uint64_t node, const void *arg, siz
 uint64_t rig_send(struct rig *r, uint32_t opcode, uint64_t node, const void *arg, size_t len,
 		  const char *name, const char *name2);
 void rig_receive(struct rig *r);
+/* Whatever comes next, also a frame without a message. */
+void rig_receive_frame(struct rig *r);
 /* Sends bytes as they are; true when the server is still there afterwards. */
 void rig_raw(struct rig *r, const void *data, size_t len);
 /* Waits until the server has cut the stream. */

@@ -121,6 +121,38 @@ Test(fp_ops, records_are_dropped_with_what_they_stand_for)
 	cr_expect_eq(rig_call(&r, FUSE_DESTROY, 0, NULL, 0, NULL, NULL), 0);
 }
 
+/* Else the guest keeps the rest for ever, until it may keep no more. */
+Test(fp_ops, every_node_of_a_batch_that_is_forgotten_is_dropped)
+{
+	enum { N = 2 * FP_ITEMS_MAX + 7 };
+	auto_rig struct rig r = {.keeps_records = true};
+	struct {
+		struct fuse_batch_forget_in in;
+		struct fuse_forget_one one[N];
+	} batch = {.in.count = N};
+	size_t dropped = 0;
+	char name[16];
+
+	rig_start(&r, NULL);
+	for (size_t i = 0; i < N; i++) {
+		(void)snprintf(name, sizeof(name), "%zu", i);
+		rig_write_file(&r, name, "");
+		batch.one[i] = (struct fuse_forget_one){rig_lookup(&r, 1, name), 1};
+	}
+	(void)rig_send(&r, FUSE_BATCH_FORGET, 0, &batch, sizeof(batch), NULL, NULL);
+	while (dropped < N) {
+		struct fp_item item;
+		size_t pos = 0;
+
+		rig_receive_frame(&r);
+		cr_assert_null(r.frame.msg);
+		while (fp_item_next(&r.frame, &pos, &item))
+			dropped += item.type == FP_T_DROP;
+	}
+	cr_expect_eq(dropped, N);
+	cr_expect_eq(fp_server_count(r.server).nodes, 1);
+}
+
 Test(fp_ops, timeouts_are_the_caches)
 {
 	static const struct {
