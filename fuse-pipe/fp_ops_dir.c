@@ -11,6 +11,7 @@
 
 #define PIECE 32768
 #define ITEMS_LEFT 8 /* records of entries leave room for others in a trailer */
+#define RECORD_MAX (FP_ITEM_SIZE + FP_KEY_SIZE + FP_RECORD_MAX)
 
 /* As the kernel fills it in. */
 struct dirent64_head {
@@ -43,6 +44,13 @@ static void look_up(const struct listing *l, const char *name, struct fuse_entry
 		(void)fp_call_entry(l->c, fd, &st, l->c->q->head.nodeid, name, ret);
 }
 
+/* Long names fill a trailer sooner than its number of items does. */
+static bool has_room_for_record(const struct fp_call *c)
+{
+	return c->n_items + ITEMS_LEFT <= FP_ITEMS_MAX / 2 &&
+	       c->items->len + RECORD_MAX <= FP_TRAILER_MAX;
+}
+
 /* False when there is no more room. */
 static bool put_entry(struct listing *l, const struct dirent64_head *d)
 {
@@ -51,7 +59,7 @@ static bool put_entry(struct listing *l, const struct dirent64_head *d)
 	const size_t len = FUSE_DIRENT_ALIGN(head + name_len);
 
 	if (l->c->out_len + len > l->size ||
-	    (l->plus && l->c->records && l->c->n_items + ITEMS_LEFT > FP_ITEMS_MAX / 2))
+	    (l->plus && l->c->records && !has_room_for_record(l->c)))
 		return false;
 	uint8_t *at = fp_call_out(l->c, len);
 	struct fuse_dirent *out = (struct fuse_dirent *)at;

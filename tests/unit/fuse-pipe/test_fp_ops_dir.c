@@ -1,8 +1,10 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "rig.h"
 
@@ -44,6 +46,36 @@ Test(fp_ops_dir, directories_are_listed_from_any_place_that_was_given)
 	cr_expect_eq(n, 302);
 	cr_expect_eq(RIG_CALL(&r, FUSE_READDIR, 1, &in, NULL), 0);
 	cr_expect_eq(r.out_len, 0, "at the end");
+}
+
+/* Records of long names fill a trailer before the names fill a large reply. */
+Test(fp_ops_dir, records_of_a_large_listing_fit_their_trailer)
+{
+	auto_rig struct rig r = {.keeps_records = true};
+	char name[NAME_MAX + 1];
+	size_t n = 0;
+
+	/* Names are places where handles cannot be opened. */
+	if (geteuid() == 0 && (setresgid(4711, 4711, 4711) < 0 || setresuid(4711, 4711, 4711) < 0))
+		cr_skip_test("cannot become another user");
+	rig_start(&r, NULL);
+	for (int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "%0*d", NAME_MAX, i);
+		rig_write_file(&r, name, "");
+	}
+	uint64_t fh = rig_open(&r, 1, O_RDONLY | O_DIRECTORY);
+	struct fuse_read_in in = {.fh = fh, .size = FP_MAX_WRITE};
+	do {
+		cr_assert_eq(RIG_CALL(&r, FUSE_READDIRPLUS, 1, &in, NULL), 0);
+		for (size_t at = 0; at < r.out_len; n++) {
+			struct fuse_direntplus d;
+
+			memcpy(&d, r.out + at, sizeof(d));
+			in.offset = d.dirent.off;
+			at += FUSE_DIRENTPLUS_SIZE(&d);
+		}
+	} while (r.out_len);
+	cr_expect_eq(n, 302);
 }
 
 Test(fp_ops_dir, hostile_readdirs_are_refused)
