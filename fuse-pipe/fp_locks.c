@@ -109,6 +109,7 @@ static int find_or_make(struct fp_locks *l, struct fp_inode *in, const struct fp
 				      .in = fp_inode_get(l->inodes, in->id),
 				      .owner = want->owner,
 				      .flock = want->flock,
+				      .file = want->file,
 				      .fd = fd};
 		in->locks = k;
 		link_all(l, k);

@@ -186,3 +186,21 @@ Test(fp_locks, what_was_asked_through_a_file_ends_with_it)
 	fp_lock_drop_file(w.l, w.in, 8);
 	cr_expect_eq(set(&w, want(3, F_WRLCK, 0, 0)), 0);
 }
+
+/* Also when nothing was locked: asking takes a descriptor, and so does being refused. */
+Test(fp_locks, who_asked_in_vain_leaves_nothing_behind)
+{
+	auto_world struct world w = {0};
+
+	begin(&w);
+	cr_assert_eq(set(&w, want(1, F_WRLCK, 0, 0)), 0);
+	for (uint64_t i = 0; i <= FP_LOCKS_MAX; i++) {
+		struct fp_lock_want asks = want(2 + 2 * i, F_WRLCK, 0, 0);
+		struct fp_lock_want tries = want(3 + 2 * i, F_WRLCK, 0, 0);
+
+		asks.file = tries.file = 7 + i;
+		cr_assert_eq(fp_lock_get(w.l, w.in, &asks), 0, "%zu", (size_t)i);
+		cr_assert_eq(set(&w, tries), -EAGAIN, "%zu", (size_t)i);
+		fp_lock_drop_file(w.l, w.in, 7 + i);
+	}
+}
