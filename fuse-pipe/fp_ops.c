@@ -194,6 +194,7 @@ static int op_init(struct fp_call *c)
 	/* Opening is a message less, and so is closing: the kernel is told at its first OPEN. */
 	atomic_store(&c->vol->skips_open,
 		     fp_volume_may_skip_open(c->vol) && (offered & FUSE_NO_OPEN_SUPPORT));
+	fp_state_set_skips_open(c->vol->state, atomic_load(&c->vol->skips_open));
 	if (atomic_load(&c->vol->skips_open))
 		flags &= ~(uint64_t)FUSE_ATOMIC_O_TRUNC;
 	flags = (flags & offered) | FUSE_INIT_EXT;

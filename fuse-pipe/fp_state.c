@@ -34,6 +34,7 @@ struct image {
 	uint8_t session[FP_SESSION_SIZE];
 	struct log_slot slots[SLOTS];
 	_Atomic uint32_t next; /* slot: the next process goes on there */
+	_Atomic uint32_t skips_open;
 };
 
 struct fp_state {
@@ -128,7 +129,18 @@ bool fp_state_session(struct fp_state *s, const uint8_t session[FP_SESSION_SIZE]
 	for (size_t i = 0; i < SLOTS; i++)
 		atomic_store(&s->image->slots[i].unique, 0);
 	memcpy(s->image->session, session, FP_SESSION_SIZE);
+	fp_state_set_skips_open(s, false);
 	return false;
+}
+
+void fp_state_set_skips_open(struct fp_state *s, bool skips)
+{
+	atomic_store(&s->image->skips_open, skips);
+}
+
+bool fp_state_skips_open(const struct fp_state *s)
+{
+	return atomic_load(&s->image->skips_open);
 }
 
 uint32_t fp_log_begin(struct fp_state *s, uint64_t unique)

@@ -27,6 +27,10 @@ void fp_state_free(struct fp_state *s);
  * last one is forgotten. */
 bool fp_state_session(struct fp_state *s, const uint8_t session[FP_SESSION_SIZE]);
 
+/* What the mount's kernel was told at INIT, which it does not ask again: that nothing is opened. */
+void fp_state_set_skips_open(struct fp_state *s, bool skips);
+bool fp_state_skips_open(const struct fp_state *s);
+
 enum fp_log_found {
 	FP_LOG_NEW,     /* never seen here */
 	FP_LOG_STARTED, /* may have been executed */

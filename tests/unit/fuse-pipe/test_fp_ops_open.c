@@ -217,6 +217,39 @@ Test(fp_ops_open, private_volumes_of_full_trust_open_nothing)
 	cr_expect_neq(dir, 0);
 }
 
+/* The kernel was told once: what a later process opened for it would never be closed. */
+Test(fp_ops_open, a_mount_that_opens_nothing_does_so_after_a_restart)
+{
+	auto_rig struct rig r = {.keeps_records = true, .offers = FUSE_NO_OPEN_SUPPORT};
+	const struct fp_options priv = {.trust = FP_FULL, .cache = FP_PRIVATE, .timeout_ms = 1000};
+	struct fuse_create_in in = {.flags = O_RDWR | O_CREAT, .mode = S_IFREG | 0600};
+
+	rig_need_root();
+	rig_start(&r, &priv);
+	rig_restart(&r);
+	r.fd = rig_connect(&r);
+	(void)rig_hello(&r, r.fd, 0, 1);
+	rig_ready(r.fd, true, NULL, 0);
+	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &in, "f"), -ENOSYS);
+}
+
+/* And one that was told otherwise keeps opening: truncation is in its OPEN. */
+Test(fp_ops_open, a_mount_that_opens_goes_on_opening_after_a_restart)
+{
+	auto_rig struct rig r = {.keeps_records = true, .offers = FUSE_NO_OPEN_SUPPORT};
+	const struct fp_options shared = {.trust = FP_FULL, .cache = FP_SHARED};
+
+	rig_need_root();
+	rig_start(&r, &shared);
+	rig_write_file(&r, "f", "text");
+	r.opt.volume.cache = FP_PRIVATE;
+	rig_restart(&r);
+	r.fd = rig_connect(&r);
+	(void)rig_hello(&r, r.fd, 0, 1);
+	rig_ready(r.fd, true, NULL, 0);
+	cr_expect_neq(rig_open(&r, rig_lookup(&r, 1, "f"), O_RDWR | O_TRUNC), 0);
+}
+
 Test(fp_ops_open, everywhere_else_handle_0_is_none)
 {
 	static const struct fp_options cases[] = {
