@@ -115,6 +115,11 @@ size_t fp_run(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *
 	return frame_reply(at, q->head.unique, r, c.out_len, items, c.n_items);
 }
 
+bool fp_run_is_void(const struct fp_stream *st, const struct fp_request *q)
+{
+	return atomic_load(&st->broken) && !(q->op && (q->op->flags & FP_OP_NO_REPLY));
+}
+
 void fp_stream_run_job(struct fp_job *job, void *scratch)
 {
 	struct job *j = (struct job *)job;
@@ -126,7 +131,7 @@ void fp_stream_run_job(struct fp_job *job, void *scratch)
 	/* It was looked at before: a frame it is. */
 	if (fp_frame_get(j->frame, j->len, &f, &used, NULL) == 1) {
 		int r = fp_decode(&f, &q);
-		size_t len = fp_run(j->st, &q, r, scratch, &items);
+		size_t len = fp_run_is_void(j->st, &q) ? 0 : fp_run(j->st, &q, r, scratch, &items);
 
 		if (len)
 			fp_stream_send(j->st, scratch, len);

@@ -11,6 +11,9 @@
  * the reply comes later. items is scratch. */
 size_t fp_run(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *at,
 	      struct buf *items);
+/* The stream is cut: what was to be answered comes again on another one, and may have been done
+ * there by now. */
+bool fp_run_is_void(const struct fp_stream *st, const struct fp_request *q);
 /* True for what is not to run in the receiving thread. */
 bool fp_run_blocks(struct fp_stream *st, const struct fp_request *q, uint64_t now);
 /* Gives a copy of the frame to the pool; waits while that is full. */

@@ -20,6 +20,7 @@
 #define RECORDS_MS 60000
 #define DRAIN_MS 5000
 #define WATCH_MS 10
+#define OLD_MS 800 /* less than a guest waits for READY */
 #define NOT_GREETED UINT16_MAX
 
 struct fp_server {
@@ -140,7 +141,7 @@ static int admit(struct fp_server *s, struct fp_stream *me, const struct fp_hell
 	/* The guest has given up the old one of this number, whatever we think of it. */
 	for (struct fp_stream *st = s->streams; st; st = st->next)
 		if (st != me && st->index == hello->stream)
-			(void)shutdown(st->fd, SHUT_RDWR);
+			fp_stream_cut(st);
 	return 0;
 }
 
@@ -248,6 +249,24 @@ static int say_ready(const struct fp_stream *st, struct err *err)
 	return io_write_full(st->fd, head, sizeof(head), deadline_in(HELLO_MS), err);
 }
 
+/* What another stream of this number began ends before the guest asks for it again, or has had its
+ * time. */
+static void await_old(struct fp_server *s, const struct fp_stream *me)
+{
+	const uint64_t deadline = deadline_in(OLD_MS);
+	bool found = true;
+
+	(void)pthread_mutex_lock(&s->lock);
+	while (found && !atomic_load(&me->broken) && now_ms() < deadline) {
+		found = false;
+		for (const struct fp_stream *st = s->streams; st; st = st->next)
+			found |= st != me && st->index == me->index;
+		if (found)
+			wait_changed(s, WATCH_MS);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
 static int greet(struct fp_server *s, struct fp_stream *st, struct err *err)
 {
 	struct fp_hello hello;
@@ -273,6 +292,7 @@ static int greet(struct fp_server *s, struct fp_stream *st, struct err *err)
 	(void)pthread_mutex_lock(&s->lock);
 	s->known = true;
 	(void)pthread_mutex_unlock(&s->lock);
+	await_old(s, st);
 	return say_ready(st, err);
 }
 

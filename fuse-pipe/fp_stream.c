@@ -70,6 +70,12 @@ void fp_stream_unref(struct fp_stream *st)
 		st->on_idle(st);
 }
 
+void fp_stream_cut(struct fp_stream *st)
+{
+	atomic_store(&st->broken, true);
+	(void)shutdown(st->fd, SHUT_RDWR);
+}
+
 /* --- sending: whoever comes while another thread writes leaves its bytes with that one --- */
 
 static void break_stream(struct fp_stream *st)
@@ -179,6 +185,8 @@ static int handle(struct fp_rx *rx, const struct fp_frame *f, const uint8_t *sta
 	if (!f->msg)
 		return 0;
 	int r = fp_decode(f, &q);
+	if (fp_run_is_void(rx->st, &q))
+		return 0;
 	if (r == 0 && fp_run_blocks(rx->st, &q, now)) {
 		/* The queue may be full: what is done already must not wait for it. */
 		flush(rx);

@@ -44,6 +44,8 @@ void fp_stream_free(struct fp_stream *st);
 
 /* Blocks until len bytes are written or handed to the thread that writes. */
 void fp_stream_send(struct fp_stream *st, const void *data, size_t len);
+/* The guest has given the stream up, and asks again elsewhere for what was not answered. */
+void fp_stream_cut(struct fp_stream *st);
 /* Serves requests until the peer is gone or wrong. */
 int fp_stream_serve(struct fp_stream *st, struct err *err);
 /* Called every few milliseconds by a watchdog: when an operation has blocked the receiving thread

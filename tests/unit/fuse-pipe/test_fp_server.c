@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -121,6 +122,34 @@ Test(fp_server, a_stream_that_comes_back_finds_everything)
 	rig_ready(r.fd, false, NULL, 0);
 	struct fuse_read_in in = {.fh = fh, .size = 10};
 	cr_expect_eq(RIG_CALL(&r, FUSE_READ, f, &in, NULL), 0);
+}
+
+/* What the old stream began ends before the same is asked for again. */
+Test(fp_server, a_stream_is_not_ready_while_the_one_before_it_works)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_setattr_in cut = {.valid = FATTR_SIZE};
+	struct pollfd p = {.events = POLLIN};
+
+	(void)signal(SIGIO, SIG_IGN);
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "text");
+	uint64_t f = rig_lookup(&r, 1, "f");
+	/* A lease of ours: truncating waits until we give it back. */
+	auto_close int lease = open(rig_path(&r, "f"), O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(fcntl(lease, F_SETLEASE, F_RDLCK), 0);
+	(void)rig_send(&r, FUSE_SETATTR, f, &cut, sizeof(cut), NULL, NULL);
+	while (fcntl(lease, F_GETLEASE) == F_RDLCK)
+		(void)sched_yield();
+	int old = r.fd;
+	r.fd = rig_connect(&r);
+	cr_assert_eq(rig_hello(&r, r.fd, 0, 1).status, 0);
+	p.fd = r.fd;
+	cr_expect_eq(poll(&p, 1, 50), 0, "READY too soon");
+	cr_assert_eq(fcntl(lease, F_SETLEASE, F_UNLCK), 0);
+	rig_ready(r.fd, false, NULL, 0);
+	(void)rig_lookup(&r, 1, "f");
+	(void)close(old);
 }
 
 /* The lock it waited for must be free for others when the waiter is gone. */

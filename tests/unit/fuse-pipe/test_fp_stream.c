@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,12 +81,8 @@ static void begin(struct world *w)
 	rig_init(&w->as_rig);
 }
 
-static void end(struct world *w)
+static void end_joined(struct world *w)
 {
-	cleanup_close_p(&w->fd);
-	(void)pthread_join(w->thread, NULL);
-	while (!atomic_load(&w->idle))
-		(void)sched_yield();
 	fp_stream_free(w->st);
 	fp_pool_free(w->pool);
 	fp_volume_close(w->v);
@@ -93,6 +90,15 @@ static void end(struct world *w)
 	cleanup_close_p(&w->proc);
 	free(w->as_rig.in);
 	tmpdir_remove(&w->dir);
+}
+
+static void end(struct world *w)
+{
+	cleanup_close_p(&w->fd);
+	(void)pthread_join(w->thread, NULL);
+	while (!atomic_load(&w->idle))
+		(void)sched_yield();
+	end_joined(w);
 }
 
 static bool replied(const struct world *w)
@@ -182,4 +188,50 @@ Test(fp_stream, what_many_threads_send_arrives_whole)
 		cr_expect(r->out_len == 0 || r->out_len == sizeof(struct fuse_attr_out));
 	}
 	end(&w);
+}
+/* The guest sends again what was not answered: what waits here must not come after that. */
+static void cut_while_one_waits(struct world *w, int blocked)
+{
+	struct rig *r = &w->as_rig;
+	struct fuse_mkdir_in in = {.mode = 0755};
+	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
+	struct fp_file *dir = fp_file_get(w->v->files, fh, 1);
+	struct fuse_read_in list = {.fh = fh, .size = 4096};
+
+	cr_assert_not_null(dir);
+	(void)pthread_mutex_lock(&dir->lock);
+	for (int i = 0; i < blocked; i++)
+		(void)rig_send(r, FUSE_READDIR, 1, &list, sizeof(list), NULL, NULL);
+	(void)rig_send(r, FUSE_MKDIR, 1, &in, sizeof(in), "late", NULL);
+	/* With a free receiving thread the last one is on its way to a worker. */
+	int unread = blocked > 1;
+	while (unread && ioctl(w->st->fd, FIONREAD, &unread) == 0)
+		(void)sched_yield();
+	fp_stream_cut(w->st);
+	(void)pthread_mutex_unlock(&dir->lock);
+	fp_file_put(w->v->files, dir);
+	cleanup_close_p(&w->fd);
+	(void)pthread_join(w->thread, NULL);
+	while (!atomic_load(&w->idle))
+		(void)sched_yield();
+	cr_expect_lt(faccessat(w->root, "late", F_OK, 0), 0);
+}
+
+Test(fp_stream, what_was_received_is_not_begun_when_the_stream_is_cut)
+{
+	struct world w = {0};
+
+	begin(&w);
+	cut_while_one_waits(&w, 1);
+	end_joined(&w);
+}
+
+Test(fp_stream, what_waits_for_a_worker_is_not_begun_when_the_stream_is_cut)
+{
+	struct world w = {0};
+
+	begin(&w);
+	atomic_store(&w.st->slow_until_ms, UINT64_MAX);
+	cut_while_one_waits(&w, 2);
+	end_joined(&w);
 }
