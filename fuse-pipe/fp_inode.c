@@ -177,16 +177,16 @@ static bool is_same(const struct fp_inode *in, int fd)
 
 static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
 {
-	struct fp_inode *in = t->buckets[bucket_of(st->st_dev, st->st_ino)];
+	struct fp_inode *in = t->buckets[bucket_of(st->st_dev, st->st_ino)], *next;
 
-	for (; in; in = in->chain) {
+	for (; in; in = next) {
+		next = in->chain;
 		if (in->dev != st->st_dev || in->ino != st->st_ino)
 			continue;
 		if (is_same(in, fd))
 			return in;
 		unlink_bucket(t, in);
 		in->stale = true;
-		return NULL;
 	}
 	return NULL;
 }

@@ -239,6 +239,29 @@ Test(fp_inode, a_node_of_an_earlier_process_comes_back_under_its_id)
 	cr_expect_eq(fd_of(&w, id), -ESRCH);
 }
 
+/* Records of both may come back: of one file that is gone and of one that has its number now. */
+Test(fp_inode, behind_an_old_file_the_new_one_with_its_number_is_found)
+{
+	auto_world struct world w = {0};
+	struct fp_place now = {0};
+	struct stat st;
+	const uint64_t id = 7ull << 32 | 5;
+
+	need_handles();
+	begin(&w, 100);
+	make(&w, "a");
+	int fd = openat(w.fd, "a", O_PATH | O_CLOEXEC);
+	cr_assert(fstat(fd, &st) == 0 && fp_handle_of(fd, &now.handle) == 0);
+	(void)close(fd);
+	struct fp_place old = now;
+	old.handle.data[old.handle.bytes - 1] ^= 1;
+	cr_assert_eq(fp_inode_restore(w.t, id, &st, &now), 0);
+	cr_assert_eq(fp_inode_restore(w.t, id + 1, &st, &old), 0);
+	fp_inodes_settle(w.t);
+	cr_expect_eq(add(&w, "a", NULL), id);
+	cr_expect_eq(fd_of(&w, id + 1), -ESTALE);
+}
+
 Test(fp_inode, ids_between_restored_ones_are_used)
 {
 	auto_world struct world w = {0};
