@@ -13,7 +13,7 @@
 #include "io.h"
 #include "xalloc.h"
 
-#define IN_SIZE (FP_FRAME_MAX + (256u << 10))
+#define IN_SIZE ((FP_FRAME_MAX + (256u << 10)) & ~63u)
 #define FLUSH_AT (192u << 10)
 #define OUT_SIZE ((size_t)FLUSH_AT + FP_SCRATCH_SIZE)
 #define PENDING_MAX (4u << 20)
@@ -42,7 +42,7 @@ struct fp_stream *fp_stream_new(int fd)
 
 	st->fd = fd;
 	st->refs = 1;
-	st->pending = (struct buf)BUF_INIT(PENDING_MAX + FP_SCRATCH_SIZE);
+	st->pending = (struct buf)BUF_INIT(PENDING_MAX + OUT_SIZE);
 	(void)pthread_mutex_init(&st->lock, NULL);
 	(void)pthread_mutex_init(&st->rx_lock, NULL);
 	(void)pthread_cond_init(&st->sent, NULL);
@@ -114,7 +114,7 @@ void fp_stream_send(struct fp_stream *st, const void *data, size_t len)
 	while (st->pending.len && !st->broken) {
 		struct buf mine = st->pending;
 
-		st->pending = (struct buf)BUF_INIT(PENDING_MAX + FP_SCRATCH_SIZE);
+		st->pending = (struct buf)BUF_INIT(PENDING_MAX + OUT_SIZE);
 		write_out(st, mine.data, mine.len);
 		buf_free(&mine);
 	}
@@ -130,7 +130,7 @@ static struct fp_rx *new_rx(struct fp_stream *st)
 	struct fp_rx *rx = xcalloc(1, sizeof(*rx));
 
 	rx->st = st;
-	rx->in = aligned_alloc(64, IN_SIZE & ~63u);
+	rx->in = aligned_alloc(64, IN_SIZE);
 	rx->out = aligned_alloc(64, OUT_SIZE & ~(size_t)63);
 	if (!rx->in || !rx->out)
 		abort();
@@ -274,7 +274,7 @@ static int serve(struct fp_rx *rx, struct err *err)
 		if (r < 0)
 			return r;
 		make_room(rx);
-		ssize_t n = receive(rx, rx->in + rx->end, (IN_SIZE & ~63u) - rx->end);
+		ssize_t n = receive(rx, rx->in + rx->end, IN_SIZE - rx->end);
 		(void)atomic_fetch_add(&rx->st->received, 1);
 		if (n == 0)
 			return 0;

@@ -14,6 +14,7 @@
 #include "io.h"
 #include "rig.h"
 #include "run.h"
+#include "xalloc.h"
 
 /* A stream by itself: the test is its guest and its watchdog, and can hold what it waits for. */
 struct world {
@@ -189,6 +190,43 @@ Test(fp_stream, what_many_threads_send_arrives_whole)
 	}
 	end(&w);
 }
+
+#define BEHIND (4u << 20)                        /* as much as may wait behind a writer */
+#define LARGEST ((192u << 10) + FP_SCRATCH_SIZE) /* as much as a receiving thread may hold */
+
+static void *send_much(void *data)
+{
+	struct world *w = data;
+	auto_free char *much = xcalloc(1, BEHIND);
+
+	fp_stream_send(w->st, much, BEHIND);
+	return NULL;
+}
+
+/* Nothing of it may be cut: the guest could not find the next frame. */
+Test(fp_stream, the_most_that_can_wait_behind_a_writer_arrives_whole)
+{
+	struct world w = {0};
+	auto_free char *all = xcalloc(1, 2 * BEHIND + LARGEST);
+	pthread_t writer;
+	bool sending = false;
+
+	begin(&w);
+	cr_assert_eq(pthread_create(&writer, NULL, send_much, &w), 0);
+	while (!sending) {
+		(void)pthread_mutex_lock(&w.st->lock);
+		sending = w.st->sending;
+		(void)pthread_mutex_unlock(&w.st->lock);
+	}
+	fp_stream_send(w.st, all, BEHIND);
+	memset(all, 'x', LARGEST);
+	fp_stream_send(w.st, all, LARGEST);
+	cr_assert_eq(io_read_full(w.fd, all, 2 * BEHIND + LARGEST, deadline_in(60000), NULL), 0);
+	cr_expect_eq(all[2 * BEHIND + LARGEST - 1], 'x');
+	(void)pthread_join(writer, NULL);
+	end(&w);
+}
+
 /* The guest sends again what was not answered: what waits here must not come after that. */
 static void cut_while_one_waits(struct world *w, int blocked)
 {
