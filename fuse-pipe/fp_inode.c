@@ -376,7 +376,7 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t pa
 
 	(void)pthread_mutex_lock(&t->lock);
 	struct fp_inode *in = find(t, own, st);
-	*ret_new = !in;
+	*ret_new = !in || (in->lookups == 0 && !in->restored);
 	if (!in && t->known >= FP_INODES_MAX) {
 		(void)pthread_mutex_unlock(&t->lock);
 		return -ENFILE;

@@ -55,9 +55,9 @@ int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in);
 /* A descriptor for data that everybody shares who was told to open nothing, good while the
  * reference is held: opened with the rights of the moment, for writing where that is allowed. */
 int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd);
-/* What fd (taken over in any case) and st are of: found or new, with a reference and one lookup
- * more. name in the directory `parent` is how it was found, NULL when it has none. -ENFILE when the
- * table is full. */
+/* What fd (taken over in any case) and st are of: found or new to the guest, with a reference and
+ * one lookup more. name in the directory `parent` is how it was found, NULL when it has none.
+ * -ENFILE when the table is full. */
 int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t parent,
 		 const char *name, struct fp_inode **ret, bool *ret_new);
 /* What st is of has another name now. A reference to it where that changes its place, else NULL. */

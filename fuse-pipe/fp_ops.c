@@ -108,7 +108,8 @@ int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, uint64_
 	fp_call_valid(c, &ret->entry_valid, &ret->entry_valid_nsec);
 	fp_call_valid(c, &ret->attr_valid, &ret->attr_valid_nsec);
 	fp_volume_attr(c->vol, st, &ret->attr);
-	if (is_new)
+	/* With the reply that was lost went the record. */
+	if (is_new || c->q->resent)
 		fp_call_keep(c, in);
 	fp_inode_put(c->vol->inodes, in);
 	return 0;

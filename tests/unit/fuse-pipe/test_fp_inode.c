@@ -146,6 +146,10 @@ Test(fp_inode, a_node_in_use_outlives_its_forget)
 	cr_expect(fp_inode_forget(w.t, in->id, 1));
 	cr_expect_geq(fp_inode_fd(w.t, in), 0);
 	cr_expect_eq(fp_inodes_count(w.t).known, 2);
+	bool is_new = false;
+	cr_expect_eq(add(&w, "a", &is_new), in->id);
+	cr_expect(is_new, "to the guest, which has dropped its record");
+	cr_expect(fp_inode_forget(w.t, in->id, 1));
 	fp_inode_put(w.t, in);
 	cr_expect_eq(fp_inodes_count(w.t).known, 1);
 }

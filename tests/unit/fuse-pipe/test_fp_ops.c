@@ -121,6 +121,21 @@ Test(fp_ops, records_are_dropped_with_what_they_stand_for)
 	cr_expect_eq(rig_call(&r, FUSE_DESTROY, 0, NULL, 0, NULL, NULL), 0);
 }
 
+Test(fp_ops, a_record_whose_reply_was_lost_comes_with_the_next)
+{
+	auto_rig struct rig r = {.keeps_records = true};
+
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "");
+	(void)rig_lookup(&r, 1, "f");
+	cr_expect_eq(r.frame.n, 1);
+	(void)rig_lookup(&r, 1, "f");
+	cr_expect_eq(r.frame.n, 0);
+	r.flags = FP_F_RESENT;
+	(void)rig_lookup(&r, 1, "f");
+	cr_expect_eq(r.frame.n, 1);
+}
+
 /* Else the guest keeps the rest for ever, until it may keep no more. */
 Test(fp_ops, every_node_of_a_batch_that_is_forgotten_is_dropped)
 {
