@@ -57,9 +57,7 @@ static int open_inode(const struct fp_locks *l, struct fp_inode *in)
 	if (path_fd < 0)
 		return path_fd;
 	(void)snprintf(name, sizeof(name), "%d", path_fd);
-	if (in->type == S_IFDIR)
-		return openat(l->proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (in->type != S_IFREG)
+	if (in->type != S_IFREG && in->type != S_IFDIR)
 		return -EINVAL;
 	int fd = openat(l->proc_fd, name, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fp_abi.h"
 #include "run.h"
 
 static struct {
@@ -169,6 +171,23 @@ Test(fp_locks, pipes_have_none)
 	struct fp_lock_want k = want(1, F_WRLCK, 0, 0);
 	cr_expect_eq(fp_lock_set(w.l, in, &k), -EINVAL);
 	fp_inode_put(w.inodes, in);
+}
+
+Test(fp_locks, no_descriptor_for_a_directory_is_said_as_what_it_is)
+{
+	auto_world struct world w = {0};
+	struct rlimit lim = {0};
+
+	begin(&w);
+	struct fp_inode *root = fp_inode_get(w.inodes, FUSE_ROOT_ID);
+	struct fp_lock_want k = want(1, F_WRLCK, 0, 0);
+	k.flock = true;
+	cr_expect_eq(fp_lock_set(w.l, root, &k), 0);
+	lim.rlim_cur = lim.rlim_max = 3;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+	k.owner = 2;
+	cr_expect_eq(fp_lock_set(w.l, root, &k), -EMFILE);
+	fp_inode_put(w.inodes, root);
 }
 
 /* A lock of an open file (F_OFD_SETLK) has an owner that no message of its end names. */
