@@ -16,7 +16,8 @@ struct guest_records {
 	size_t n, n_buckets; /* a power of two, 0 at first */
 };
 
-/* key and value as an FP_T_KEEP item has them; replaces what the key had. -ENOSPC at the limit. */
+/* key and value as an FP_T_KEEP item has them; replaces what the key had. Beyond the limit another
+ * key is not kept. */
 int guest_records_keep(struct guest_records *records, const uint8_t *data, size_t len,
 		       struct err *err);
 /* Fine if there is none. */

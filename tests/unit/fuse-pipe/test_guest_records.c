@@ -107,3 +107,20 @@ Test(guest_records, a_record_of_no_or_too_many_bytes_is_refused)
 	cr_expect_eq(guest_records_keep(&records, data, sizeof(data), NULL), -EPROTO);
 	cr_expect_eq(records.n, 0);
 }
+
+/* A million names and some open files are more: the mount goes on all the same. */
+Test(guest_records, beyond_the_limit_another_one_is_not_kept)
+{
+	struct guest_records records = {0};
+	size_t n, frames;
+
+	cr_assert_eq(keep(&records, 7, "old"), 0);
+	records.n = FP_RECORDS_MAX;
+	cr_expect_eq(keep(&records, 8, "other"), 0);
+	cr_expect_eq(records.n, FP_RECORDS_MAX);
+	cr_expect_eq(keep(&records, 7, "newer"), 0, "in place of the old one");
+	records.n = 1;
+	cr_expect_eq(read_back(&records, &n, &frames), 7);
+	cr_expect_eq(n, 1);
+	guest_records_free(&records);
+}
