@@ -64,8 +64,8 @@ static int shared_data(struct fp_call *c, uint64_t node, struct fp_open *ret)
 
 int fp_call_file(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *ret)
 {
-	/* No handle is 0. */
-	if (fh == 0 && fp_volume_may_skip_open(c->vol))
+	/* No handle is 0. A clone may serve the same mount with another cache. */
+	if (fh == 0 && c->vol->opt.trust == FP_FULL && atomic_load(&c->vol->skips_open))
 		return shared_data(c, node, ret);
 	int fd = fp_volume_file(c->vol, fh, node, &ret->file);
 	if (fd < 0)

@@ -118,11 +118,7 @@ static int begin_session(struct fp_server *s, const struct fp_stream *me,
 		return r;
 	s->known = false;
 	memcpy(s->session, hello->session, FP_SESSION_SIZE);
-	/* A mount that an earlier process served has done its INIT. */
-	if (fp_state_session(s->vol->state, hello->session)) {
-		atomic_store(&s->vol->skips_open, fp_state_skips_open(s->vol->state));
-		atomic_store(&s->vol->ready, true);
-	}
+	fp_volume_begin(s->vol, hello->session);
 	return 1;
 }
 

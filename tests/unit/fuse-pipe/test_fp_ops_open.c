@@ -217,20 +217,37 @@ Test(fp_ops_open, private_volumes_of_full_trust_open_nothing)
 	cr_expect_neq(dir, 0);
 }
 
+static void come_back_as(struct rig *r, enum fp_trust trust, enum fp_cache cache)
+{
+	r->opt.volume.trust = trust;
+	r->opt.volume.cache = cache;
+	rig_restart(r);
+	r->fd = rig_connect(r);
+	(void)rig_hello(r, r->fd, 0, 1);
+	rig_ready(r->fd, true, NULL, 0);
+}
+
 /* The kernel was told once: what a later process opened for it would never be closed. */
 Test(fp_ops_open, a_mount_that_opens_nothing_does_so_after_a_restart)
 {
 	auto_rig struct rig r = {.keeps_records = true, .offers = FUSE_NO_OPEN_SUPPORT};
 	const struct fp_options priv = {.trust = FP_FULL, .cache = FP_PRIVATE, .timeout_ms = 1000};
+	static const enum fp_cache caches[] = {FP_PRIVATE, FP_SHARED, FP_STRICT};
 	struct fuse_create_in in = {.flags = O_RDWR | O_CREAT, .mode = S_IFREG | 0600};
 
 	rig_need_root();
 	rig_start(&r, &priv);
-	rig_restart(&r);
-	r.fd = rig_connect(&r);
-	(void)rig_hello(&r, r.fd, 0, 1);
-	rig_ready(r.fd, true, NULL, 0);
-	cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &in, "f"), -ENOSYS);
+	rig_write_file(&r, "f", "text");
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
+		come_back_as(&r, FP_FULL, caches[i]);
+		cr_expect_eq(RIG_CALL(&r, FUSE_CREATE, 1, &in, "g"), -ENOSYS, "%zu", i);
+		cr_expect_eq(read_some(&r, rig_lookup(&r, 1, "f"), 0), 0, "%zu", i);
+	}
+	/* Nobody has checked who reads without opening. */
+	come_back_as(&r, FP_SQUASH, FP_PRIVATE);
+	uint64_t f = rig_lookup(&r, 1, "f");
+	cr_expect_eq(read_some(&r, f, 0), -EBADF);
+	cr_expect_neq(rig_open(&r, f, O_RDONLY), 0);
 }
 
 /* And one that was told otherwise keeps opening: truncation is in its OPEN. */
@@ -242,11 +259,7 @@ Test(fp_ops_open, a_mount_that_opens_goes_on_opening_after_a_restart)
 	rig_need_root();
 	rig_start(&r, &shared);
 	rig_write_file(&r, "f", "text");
-	r.opt.volume.cache = FP_PRIVATE;
-	rig_restart(&r);
-	r.fd = rig_connect(&r);
-	(void)rig_hello(&r, r.fd, 0, 1);
-	rig_ready(r.fd, true, NULL, 0);
+	come_back_as(&r, FP_FULL, FP_PRIVATE);
 	cr_expect_neq(rig_open(&r, rig_lookup(&r, 1, "f"), O_RDWR | O_TRUNC), 0);
 }
 
