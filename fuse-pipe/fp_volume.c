@@ -144,9 +144,12 @@ static struct fp_caller caller_of(const struct fp_request *q)
 int fp_volume_kill_suid(const struct fp_volume *v, const struct fp_request *q)
 {
 	const struct fp_caller caller = caller_of(q);
+	const struct fp_caller writer = {.uid = v->owner_uid, .gid = NOBODY};
 
-	/* Who is squashed is no member of anything. */
-	return fp_creds_kill_suid(v->opt.trust == FP_FULL ? &caller : NULL);
+	if (v->opt.trust == FP_FULL)
+		return fp_creds_kill_suid(&caller);
+	/* Who is squashed is no member of anything; nor root, for whom file systems keep blocks. */
+	return fp_creds_caller(&writer, FP_SQUASH);
 }
 
 int fp_volume_rights(const struct fp_volume *v, const struct fp_request *q)

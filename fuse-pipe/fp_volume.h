@@ -62,7 +62,8 @@ void fp_volume_begin(struct fp_volume *v, const uint8_t session[FP_SESSION_SIZE]
 /* With these rights the calling thread goes on; 0 or -EPERM. */
 int fp_volume_rights(const struct fp_volume *v, const struct fp_request *q);
 int fp_volume_server_rights(const struct fp_volume *v);
-/* The server's, but set-id bits go as in a write of the caller's. Not for rootless volumes. */
+/* Rights to write to what is open: set-id bits go as in a write of the caller's. Not for rootless
+ * volumes. */
 int fp_volume_kill_suid(const struct fp_volume *v, const struct fp_request *q);
 
 /* A referenced node and its O_PATH descriptor (>= 0), or -ESTALE. */

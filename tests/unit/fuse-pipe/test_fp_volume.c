@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -154,4 +155,24 @@ Test(fp_volume, a_reset_forgets_nodes_and_handles)
 	cr_expect_eq(fp_volume_node(w.v, id, &in), -ESTALE);
 	cr_expect_geq(fp_volume_node(w.v, FUSE_ROOT_ID, &in), 0);
 	fp_inode_put(w.v->inodes, in);
+}
+
+/* File systems keep blocks for root: a guest must not fill those as well. */
+Test(fp_volume, squash_writes_as_the_directorys_owner)
+{
+	const struct fp_options squash = {.trust = FP_SQUASH, .state_fd = -1};
+	const struct fp_request q = {.head = {.uid = 77, .gid = 78}};
+	auto_world struct world w = {0};
+	struct fp_volume *v = NULL;
+
+	rig_need_root();
+	begin(&w);
+	cr_assert_eq(fchown(w.root, 1500, 1600), 0);
+	cr_assert_eq(fp_volume_open(w.root, w.proc, &squash, done, &v, NULL), 0);
+	cr_assert_eq(fp_creds_init(w.proc, NULL), 0);
+	cr_expect_eq(fp_volume_kill_suid(v, &q), 0);
+	cr_expect_eq(setfsuid((uid_t)-1), 1500);
+	cr_expect_eq(setfsgid((gid_t)-1), 65534, "no member of anything");
+	cr_expect_eq(fp_creds_server(), 0);
+	fp_volume_close(v);
 }
