@@ -131,23 +131,37 @@ int file_read(const char *path, size_t max, struct buf *out, struct err *err)
 	}
 }
 
+static bool is_link(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
 static int make_dir(const char *path, mode_t mode, struct err *err)
 {
 	struct stat st;
 
-	if (mkdir(path, mode) == 0) {
-		/* Past the umask: others have to get through these. */
-		if (chmod(path, mode) < 0)
-			return err_sys(err, "cannot set the mode of directory '%s'", path);
-		return 0;
+	for (;;) {
+		if (mkdir(path, mode) == 0) {
+			/* Past the umask: others have to get through these. */
+			if (chmod(path, mode) == 0)
+				return 0;
+			if (errno != ENOENT)
+				return err_sys(err, "cannot set the mode of directory '%s'", path);
+			continue;
+		}
+		int code = errno;
+		if (stat(path, &st) == 0) {
+			if (S_ISDIR(st.st_mode))
+				return 0;
+			code = ENOTDIR;
+		} else if (code == EEXIST && errno == ENOENT && !is_link(path)) {
+			/* Removed between two looks, as a set is by the one who destroys it. */
+			continue;
+		}
+		return err_sys_code(err, -code, "cannot make directory '%s'", path);
 	}
-	int code = errno;
-	if (stat(path, &st) == 0) {
-		if (S_ISDIR(st.st_mode))
-			return 0;
-		code = ENOTDIR;
-	}
-	return err_sys_code(err, -code, "cannot make directory '%s'", path);
 }
 
 int file_mkdir_p(const char *path, mode_t mode, struct err *err)

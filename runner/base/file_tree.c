@@ -159,21 +159,22 @@ static int next_entry(struct walk *w, struct err *err)
 	return r < 0 ? r : 1;
 }
 
-static int remove_below(struct walk *w, int parent, const char *name, struct err *err)
+static int remove_below(const char *path, int parent, const char *name, struct err *err)
 {
-	int r = go_down(w, parent, name, err);
+	auto_walk struct walk w = {.path = path};
+	int r = go_down(&w, parent, name, err);
 
-	if (r < 0 || !w->n)
+	if (r < 0 || !w.n)
 		return r;
 	for (;;) {
-		r = next_entry(w, err);
+		r = next_entry(&w, err);
 		if (r < 0)
 			return r;
 		if (r == 1)
 			continue;
-		if (w->n == 1)
+		if (w.n == 1)
 			return 0;
-		r = go_up(w, err);
+		r = go_up(&w, err);
 		if (r < 0)
 			return r;
 	}
@@ -188,7 +189,7 @@ int file_remove_tree(const char *path, struct err *err)
 		copy[--len] = '\0';
 	char *slash = strrchr(copy, '/');
 	const char *name = slash ? slash + 1 : copy;
-	auto_walk struct walk w = {.path = path};
+	const struct walk w = {.path = path};
 	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
 		return err_set(err, ERR_FAILED, -EINVAL, "refusing to remove '%s'", path);
 	if (unlink(copy) == 0 || errno == ENOENT || errno == ENOTDIR)
@@ -201,10 +202,14 @@ int file_remove_tree(const char *path, struct err *err)
 	auto_close int parent = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent < 0)
 		return fail(&w, -errno, name, err);
-	int r = remove_below(&w, parent, name, err);
-	if (r < 0)
-		return r;
-	if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return fail(&w, -errno, name, err);
-	return 0;
+	for (;;) {
+		int r = remove_below(path, parent, name, err);
+		if (r < 0)
+			return r;
+		if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return 0;
+		/* Not empty: as on the way up. */
+		if (errno != ENOTEMPTY)
+			return fail(&w, -errno, name, err);
+	}
 }

@@ -13,6 +13,8 @@
 #include "set.h"
 #include "xalloc.h"
 
+#define ROUNDS 1000
+
 struct place {
 	char *dir;
 	struct host host;
@@ -131,6 +133,44 @@ Test(set, a_waiter_gets_a_new_set_when_the_old_one_was_removed_under_it)
 	int status = -1;
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_expect_eq(status, 0);
+}
+
+static int open_and_remove(const struct host *host, struct err *err)
+{
+	static const struct set_open how = {
+		.name = "shop", .spec_path = "/one", .create = true, .wait = true};
+	auto_set struct set s = {.lock_fd = -1};
+	int r = set_open(host, &how, &s, err);
+
+	return r < 0 ? r : set_remove(&s, err);
+}
+
+Test(set, those_who_make_and_remove_it_at_once_never_fail)
+{
+	auto_place struct place p;
+	pid_t pids[4];
+
+	place_make(&p);
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+		struct err err = {0};
+		int r = 0;
+
+		pids[i] = fork();
+		cr_assert_geq(pids[i], 0);
+		if (pids[i] != 0)
+			continue;
+		for (int k = 0; k < ROUNDS && r == 0; k++)
+			r = open_and_remove(&p.host, &err);
+		if (r < 0)
+			(void)fprintf(stderr, "%s\n", err.msg);
+		_exit(r < 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++) {
+		int status = -1;
+
+		cr_assert_eq(waitpid(pids[i], &status, 0), pids[i]);
+		cr_expect_eq(status, 0);
+	}
 }
 
 Test(set, without_create_a_missing_one_is_told)
