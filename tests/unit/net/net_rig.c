@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +97,7 @@ struct supervisor {
 	struct net *net;
 	struct loop *loop;
 	struct loop_source ctl;
+	pid_t guest;
 };
 
 static void say(int fd, const char *text)
@@ -135,6 +137,9 @@ static void on_ctl(struct loop *loop, struct loop_source *src, uint32_t events)
 
 	(void)events;
 	if (n <= 1) {
+		/* A supervisor sees the end of its VMM before it takes the network down. */
+		(void)kill(s->guest, SIGKILL);
+		(void)waitpid(s->guest, NULL, 0);
 		net_down(s->net);
 		_exit(0);
 	}
@@ -159,7 +164,6 @@ static void supervisor_main(const struct net_world *w, const char *dir, const ch
 	const struct net_spec spec = {.host = &w->host, .dir = dir, .config = &c};
 	struct err err = {0};
 	int ready[2] = {-1, -1};
-	pid_t guest = -1;
 	char byte = 0;
 
 	if (parse_config(text, &c, &err) < 0 || net_up(&spec, &s.net, &err) < 0 ||
@@ -172,13 +176,13 @@ static void supervisor_main(const struct net_world *w, const char *dir, const ch
 	}
 	if (pipe2(ready, O_CLOEXEC) < 0)
 		_exit(1);
-	guest = net_spawn();
-	if (guest == 0)
+	s.guest = net_spawn();
+	if (s.guest == 0)
 		guest_main(net_tap_fd(s.net), ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
 		_exit(1);
 	auto_free char *view = view_text(s.net);
-	auto_free char *words = xasprintf("+%d %s", (int)guest, view);
+	auto_free char *words = xasprintf("+%d %s", (int)s.guest, view);
 
 	say(ctl, words);
 	_exit(loop_run(s.loop, &err) < 0);
@@ -198,7 +202,7 @@ static void start(struct net_world *w, struct net_vm *vm, const char *name, cons
 	int pair[2] = {-1, -1};
 	struct err err = {0};
 
-	*vm = (struct net_vm){.dir = path_join(w->dir, name), .ctl = -1};
+	*vm = (struct net_vm){.dir = path_join(w->dir, name), .ctl = -1, .guest_end = -1};
 	cr_assert_geq(file_mkdir_p(vm->dir, 0711, &err), 0, "%s", err.msg);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	vm->supervisor = net_spawn();
@@ -226,6 +230,8 @@ void net_vm_up(struct net_world *w, struct net_vm *vm, const char *name, const c
 	read_text(vm->ctl, text);
 	cr_assert_eq(text[0], '+', "%s", text);
 	vm->guest = (pid_t)strtol(text + 1, &view, 10);
+	vm->guest_end = (int)syscall(SYS_pidfd_open, vm->guest, 0);
+	cr_assert_geq(vm->guest_end, 0);
 	take_view(vm, view);
 	configure_guest(vm->guest);
 }
@@ -256,10 +262,14 @@ char *net_vm_update(struct net_vm *vm, const char *config)
 static void settle(struct net_vm *vm)
 {
 	(void)waitpid(vm->supervisor, NULL, 0);
+	/* It dies with a killed supervisor, and a moment later: until then it can send. */
+	if (vm->guest_end >= 0)
+		cr_assert_eq(io_wait(vm->guest_end, POLLIN, deadline_in(60000)), 1);
+	cleanup_close_p(&vm->guest_end);
 	cleanup_close_p(&vm->ctl);
 	json_put_p(&vm->view);
 	free(vm->dir);
-	*vm = (struct net_vm){.ctl = -1};
+	*vm = (struct net_vm){.ctl = -1, .guest_end = -1};
 }
 
 void net_vm_down(struct net_vm *vm)

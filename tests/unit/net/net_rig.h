@@ -34,7 +34,7 @@ void net_world_free(struct net_world *w);
 struct net_vm {
 	char *dir;
 	pid_t supervisor, guest;
-	int ctl;
+	int ctl, guest_end;       /* its pidfd */
 	struct json_object *view; /* network, ip, loopback, ports */
 };
 

@@ -1,8 +1,10 @@
 /* What networks leave behind: nothing, however many there were and however they ended. */
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +98,38 @@ Test(leaves, a_network_that_is_taken_down_leaves_its_host_as_it_was)
 	cr_expect_str_eq(net_hear(0, "127.0.0.1", 8080, false, NULL), "guest 10.200.0.1");
 	net_vm_down(&vm);
 	expect_ledgers_empty(&w);
+	sweep(&w);
+	await_state(before);
+}
+
+/* A process of the guest that sends for as long as it is let. */
+static void speak_on(pid_t guest)
+{
+	if (net_spawn() != 0)
+		return;
+	net_enter(guest);
+	for (;;) {
+		struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+		auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+		(void)inet_pton(AF_INET, RIG_INET, &to.sin_addr);
+		(void)sendto(fd, "x", 1, 0, (const struct sockaddr *)&to, sizeof(to));
+	}
+}
+
+Test(leaves, of_a_guest_that_speaks_to_the_end_nothing_stays)
+{
+	auto_world struct net_world w;
+	struct net_vm vm;
+
+	net_world_make(&w, NULL);
+	auto_free char *before = host_state();
+
+	net_vm_up(&w, &vm, "vm", OWN_PORT);
+	net_serve_at(w.inet, "inet", RIG_INET, 80, false);
+	cr_expect_str_eq(net_hear(vm.guest, RIG_INET, 80, false, NULL), "inet " RIG_WAN);
+	speak_on(vm.guest);
+	net_vm_down(&vm);
 	sweep(&w);
 	await_state(before);
 }
