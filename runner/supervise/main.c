@@ -10,6 +10,7 @@
 #include "xalloc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -208,9 +209,21 @@ static int run(const struct host *host, const struct supervise_options *options,
 	return r;
 }
 
-/* Two supervisors of one directory would fight over its sockets and files. */
-static int enter_dir(const char *dir, int *ret_lock, struct err *err)
+/* A pipe without a reader is in error, whatever is asked of it. */
+static bool is_awaited(int ready_fd)
 {
+	struct pollfd p = {.fd = ready_fd};
+
+	return ready_fd < 0 || poll(&p, 1, 0) == 0;
+}
+
+/* Two supervisors of one directory would fight over its sockets and files. And whoever started us
+ * may have been killed before we came to run: the next apply kills what it finds at work for this
+ * directory and makes it anew. What it could not find yet must not touch it. */
+static int enter_dir(const char *dir, int ready_fd, int *ret_lock, struct err *err)
+{
+	if (!is_awaited(ready_fd))
+		return err_set(err, ERR_FAILED, -EPIPE, "nobody waits for this supervisor");
 	auto_free char *path = path_join(dir, SUPERVISE_LOCK);
 	auto_buf struct buf holder = BUF_INIT(256);
 	int r = file_lock(path, false, 0, &holder, ret_lock, err);
@@ -250,7 +263,7 @@ int supervise_main(const struct host *host, const struct supervise_options *opti
 	(void)umask(077);
 	raise_limits();
 	r = pid < 0 ? err_sys(&local, "cannot go into the background")
-		    : enter_dir(options->spec.dir, &lock, &local);
+		    : enter_dir(options->spec.dir, ready_fd, &lock, &local);
 	if (r >= 0)
 		return run(host, options, TAKE_FD(ready_fd), err);
 	(void)snprintf(line, sizeof(line), "-%s\n", local.msg);
