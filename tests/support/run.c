@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -159,10 +160,23 @@ struct json_object *run_json(const struct run_result *r)
 	return o;
 }
 
+/* Until we end, and our children with us, nobody takes what is ours in /tmp for a killed run's
+ * (tests/run). */
+static void hold_tmp(void)
+{
+	static int fd = -1;
+
+	if (fd >= 0)
+		return;
+	fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert(fd >= 0 && flock(fd, LOCK_SH) == 0);
+}
+
 char *tmpdir_new(const char *what)
 {
 	char *dir = xasprintf("/tmp/fcvm-test-%s-XXXXXX", what);
 
+	hold_tmp();
 	cr_assert_not_null(mkdtemp(dir));
 	return dir;
 }
