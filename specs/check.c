@@ -139,12 +139,21 @@ static void check_depends(struct decode *d, struct dependencies *deps, const str
 	map_set(&deps->seen, pair->key, &settled);
 }
 
+/* What is null, or an extension, is no container. */
+static bool has_entries(const struct ynode *map)
+{
+	for (size_t i = 0; i < map->n; i++)
+		if (strncmp(map->pairs[i].key, "x-", 2) != 0 && !ynode_is_null(map->pairs[i].value))
+			return true;
+	return false;
+}
+
 static void check_containers(struct decode *d, const struct ypair *pair)
 {
 	const struct ynode *containers = pair->value;
 	size_t outer = path_push(&d->path, "containers");
 
-	if (containers->kind == YNODE_MAP && containers->n == 0)
+	if (containers->kind == YNODE_MAP && !has_entries(containers))
 		(void)decode_fail_at(d, pair->key_at, "expected at least one container");
 	for (size_t i = 0; containers->kind == YNODE_MAP && i < containers->n; i++) {
 		const struct ypair *one = &containers->pairs[i];
