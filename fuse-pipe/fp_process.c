@@ -40,7 +40,7 @@ static int read_args(int argc, char **argv, struct args *a, struct err *err)
 		{0, "rekey", OPT_FLAG, &a->rekey, NULL, "the state is another directory's", NULL, 0,
 		 0},
 	};
-	const struct opt_parse how = {opts, ARRAY_SIZE(opts), false};
+	const struct opt_parse how = {.opts = opts, .n = ARRAY_SIZE(opts)};
 	int r = opt_parse(&how, argc, argv, &rest, NULL, err);
 
 	if (r == 0 && (!a->dir || !a->control || !a->state || rest.n))

@@ -79,7 +79,7 @@ static int read_args(int argc, char **argv, struct args *a, bool *ret_help, stru
 		 0, 0},
 		{'h', "help", OPT_FLAG, ret_help, NULL, "show this", NULL, 0, 0},
 	};
-	const struct opt_parse how = {opts, ARRAY_SIZE(opts), false};
+	const struct opt_parse how = {.opts = opts, .n = ARRAY_SIZE(opts)};
 	int r = opt_parse(&how, argc, argv, &a->rest, NULL, err);
 
 	if (r == 0 && *ret_help)

@@ -43,6 +43,8 @@ struct command {
 
 extern const struct command commands[];
 extern const size_t commands_n;
+/* Words that are commands in other versions, ended by NULL: refused as such. */
+extern const char *const commands_later[];
 
 /* The row for argv (one or two words), *ret_used words taken; ERR_SPEC with the nearest name. */
 int command_find(int argc, char *const *argv, const struct command **ret, int *ret_used,
@@ -56,6 +58,7 @@ struct command_args {
 	size_t n;
 	bool stop_at_positional;   /* as opt.h */
 	size_t min_args, max_args; /* positionals; max 0 = none at all, SIZE_MAX = no limit */
+	const char *later;         /* as opt.h */
 };
 /* Parses argv[1..]. With --help it prints the usage (command_help) and sets *ret_help: the command
  * then returns 0 at once. ret_dashdash as opt_parse (may be NULL). */
@@ -74,6 +77,7 @@ int command_print(const struct buf *out, struct err *err);
 COMMAND_DECLARE(apply);
 COMMAND_DECLARE(destroy);
 COMMAND_DECLARE(doctor);
+COMMAND_DECLARE(events);
 COMMAND_DECLARE(exec);
 COMMAND_DECLARE(explain);
 COMMAND_DECLARE(help);

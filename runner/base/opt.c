@@ -30,20 +30,6 @@ static const struct opt *find_short(const struct opt_parse *how, char name)
 	return NULL;
 }
 
-static int unknown_long(const struct opt_parse *how, const char *name, size_t len, struct err *err)
-{
-	auto_free char *word = xstrndup(name, len);
-	auto_free const char **names = xcalloc(how->n, sizeof(*names));
-
-	for (size_t i = 0; i < how->n; i++)
-		names[i] = how->opts[i].name;
-	const char *nearest = strv_nearest(word, names, how->n);
-	(void)err_set(err, ERR_SPEC, -EINVAL, "unknown option '--%s'", word);
-	if (nearest)
-		(void)err_hint(err, "did you mean '--%s'?", nearest);
-	return -EINVAL;
-}
-
 static bool is_choice(const char *choices, const char *text)
 {
 	size_t len = strlen(text);
@@ -56,6 +42,30 @@ static bool is_choice(const char *choices, const char *text)
 		if (!*at)
 			return false;
 	}
+}
+
+static int not_yet(const char *shown, struct err *err)
+{
+	return err_set(err, ERR_SPEC, -ENOTSUP, "option '%s' is not available in this version",
+		       shown);
+}
+
+static int unknown_long(const struct opt_parse *how, const char *name, size_t len, struct err *err)
+{
+	auto_free char *word = xstrndup(name, len);
+	auto_free const char **names = xcalloc(how->n, sizeof(*names));
+
+	if (how->later && is_choice(how->later, word)) {
+		auto_free char *shown = xasprintf("--%s", word);
+		return not_yet(shown, err);
+	}
+	for (size_t i = 0; i < how->n; i++)
+		names[i] = how->opts[i].name;
+	const char *nearest = strv_nearest(word, names, how->n);
+	(void)err_set(err, ERR_SPEC, -EINVAL, "unknown option '--%s'", word);
+	if (nearest)
+		(void)err_hint(err, "did you mean '--%s'?", nearest);
+	return -EINVAL;
 }
 
 /* "a, b or c" */
@@ -161,6 +171,8 @@ static int parse_short(struct parsing *p, const char *arg, struct err *err)
 		const struct opt *o = find_short(p->how, *at);
 		char shown[] = {'-', *at, '\0'};
 
+		if (!o && p->how->later && is_choice(p->how->later, shown + 1))
+			return not_yet(shown, err);
 		if (!o)
 			return err_set(err, ERR_SPEC, -EINVAL, "unknown option '%s'%s%s%s", shown,
 				       arg[2] ? " in '" : "", arg[2] ? arg : "", arg[2] ? "'" : "");

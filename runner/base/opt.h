@@ -42,6 +42,8 @@ struct opt_parse {
 	const struct opt *opts;
 	size_t n;
 	bool stop_at_positional;
+	/* "target|replace|f", or NULL: options of other versions, refused by that word. */
+	const char *later;
 };
 int opt_parse(const struct opt_parse *how, int argc, char *const *argv, struct strv *ret_args,
 	      int *ret_dashdash, struct err *err);

@@ -92,7 +92,10 @@ int cmd_apply(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, str
 		 "text|json", 0, 0},
 		{0, "json", OPT_FLAG, &f.json, NULL, "the same as --format json", NULL, 0, 0},
 	};
-	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 1};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 1,
+					 .later = "f|profile|target|replace|slice|watch|locked|"
+						  "allow-replace|keep-running|drift-only|"
+						  "why-slow|rebalance|rerun-hooks"};
 	bool help = false;
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 

@@ -18,7 +18,7 @@ int cmd_destroy(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, s
 	auto_strv struct strv args = {0}, sets = {0};
 	auto_fleet struct fleet *fleet = NULL;
 	struct reconcile_options options;
-	bool no_wait_lock = false, take_over = false, help = false;
+	bool no_wait_lock = false, take_over = false, keep_cache = false, help = false;
 	uint64_t timeout_ms = 0;
 	const struct opt opts[] = {
 		{0, "set", OPT_STRV, &sets, "PATH=VALUE",
@@ -29,8 +29,11 @@ int cmd_destroy(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, s
 		 "exit 7 when another fcvm holds the set", NULL, 0, 0},
 		{0, "take-over", OPT_FLAG, &take_over, NULL,
 		 "also when the set belongs to another spec", NULL, 0, 0},
+		{0, "keep-cache", OPT_FLAG, &keep_cache, NULL,
+		 "leave kernels, root file systems and images in the cache (default)", NULL, 0, 0},
 	};
-	const struct command_args how = {opts, ARRAY_SIZE(opts), .min_args = 1, .max_args = 1};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .min_args = 1, .max_args = 1,
+					 .later = "f|profile"};
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 
 	(void)ret_exit;

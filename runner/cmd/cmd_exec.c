@@ -37,10 +37,14 @@ static void resolve_env(const struct host *host, const struct strv *given, struc
 static int check_usage(const struct exec_options *o, const struct strv *args, int before,
 		       struct err *err)
 {
-	if (before != 1 || args->n < 2)
-		return err_set(err, ERR_SPEC, -EINVAL,
-			       "exec: expected VM -- CMD..., got %d words before '--'",
-			       before < 0 ? (int)args->n : before);
+	if (before < 0 || args->n < 2 || before != 1) {
+		(void)err_set(err, ERR_SPEC, -EINVAL, "exec: expected VM -- CMD...%s",
+			      before < 0    ? ", but there is no '--'"
+			      : before != 1 ? ", with one VM before '--'"
+					    : ", but no command follows '--'");
+		return err_hint(err, "for example: fcvm exec %s -- hostname",
+				args->n ? args->v[0] : "hello.web-0");
+	}
 	if (o->vm && o->container)
 		return err_set(err, ERR_SPEC, -EINVAL,
 			       "options '--vm' and '--container' exclude each other");
@@ -119,7 +123,8 @@ int cmd_exec(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, stru
 		{0, "timeout", OPT_DURATION, &o.timeout_ms, "D", "end it after D, with 124", NULL,
 		 0, 0},
 	};
-	const struct command_args how = {.opts = opts, .n = ARRAY_SIZE(opts), .max_args = SIZE_MAX};
+	const struct command_args how = {
+		.opts = opts, .n = ARRAY_SIZE(opts), .max_args = SIZE_MAX, .later = "all|fleet"};
 	auto_strv struct strv args = {0};
 	struct exec_result result = {0};
 	bool help = false;

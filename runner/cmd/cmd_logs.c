@@ -39,7 +39,8 @@ int cmd_logs(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, stru
 	const struct opt opts[] = {
 		{'f', "follow", OPT_FLAG, &goes_on, NULL, "go on until the VM ends", NULL, 0, 0},
 	};
-	const struct command_args how = {opts, ARRAY_SIZE(opts), .min_args = 1, .max_args = 1};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .min_args = 1, .max_args = 1,
+					 .later = "since|fleet"};
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 
 	(void)ret_exit;

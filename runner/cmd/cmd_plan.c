@@ -58,7 +58,9 @@ int cmd_plan(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, stru
 		 0},
 		{0, "all", OPT_FLAG, &f.all, NULL, "json: also what does not change", NULL, 0, 0},
 	};
-	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 1};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 1,
+					 .later = "f|profile|out|target|replace|locked|"
+						  "allow-replace|keep-running|drift-only"};
 	bool help = false;
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 

@@ -18,7 +18,7 @@
 #define EXIT_OURS 125
 
 struct podman_flags {
-	const char *name, *memory, *engine, *network;
+	const char *name, *memory, *engine, *network, *workdir, *user;
 	uint64_t cpus;
 	struct strv env, ports, volumes;
 	bool remove;
@@ -127,6 +127,10 @@ static int spec_text(const struct host *host, const struct podman_flags *f, cons
 		json_add_str(b, "network", network_name(f->network));
 	if (f->cpus)
 		json_add_u64(b, "cpus", f->cpus);
+	if (f->workdir)
+		json_add_str(b, "workdir", f->workdir);
+	if (f->user)
+		json_add_str(b, "user", f->user);
 	if (f->env.n)
 		json_add(b, "environment", environment(host, &f->env));
 	if (args->n > 1) {
@@ -245,13 +249,21 @@ int cmd_podman_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit
 		 "auto|bridged|rootless|none|bridge|slirp4netns", 0, 0},
 		{'e', "env", OPT_STRV, &f.env, "K=V", "environment of the container; repeatable",
 		 NULL, 0, 0},
+		{'w', "workdir", OPT_STR, &f.workdir, "DIR", "directory the container starts in",
+		 NULL, 0, 0},
+		{'u', "user", OPT_STR, &f.user, "USER", "user the container runs as", NULL, 0, 0},
 		{0, "rm", OPT_FLAG, &f.remove, NULL, "remove the VM and its logs when it has ended",
 		 NULL, 0, 0},
 		{0, "engine", OPT_CHOICE, &f.engine, "ENGINE", "auto, qemu or firecracker",
 		 "auto|qemu|firecracker", 0, 0},
 	};
-	const struct command_args how = {opts, ARRAY_SIZE(opts), .stop_at_positional = true,
-					 .min_args = 1, .max_args = SIZE_MAX};
+	const struct command_args how = {opts,
+					 ARRAY_SIZE(opts),
+					 .stop_at_positional = true,
+					 .min_args = 1,
+					 .max_args = SIZE_MAX,
+					 .later = "d|detach|i|interactive|t|tty|privileged|"
+						  "health-cmd"};
 	bool help = false;
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 

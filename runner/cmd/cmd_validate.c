@@ -17,7 +17,8 @@ int cmd_validate(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, 
 		 .arg = "PATH=VALUE",
 		 .doc = "change a field of the spec, e.g. fleets.web.count=5; repeatable"},
 	};
-	const struct command_args how = {opts, ARRAY_SIZE(opts), .min_args = 0, .max_args = 1};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .min_args = 0, .max_args = 1,
+					 .later = "f|profile"};
 	const struct fleet_options options = {.sets = &sets};
 	auto_buf struct buf problems = BUF_INIT(SIZE_MAX);
 	auto_fleet struct fleet *fleet = NULL;

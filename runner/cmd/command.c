@@ -41,6 +41,14 @@ static void list_second_words(const char *word, struct buf *out)
 		buf_addf(out, "%s%s", out->len ? " or " : "", last);
 }
 
+static bool comes_later(const char *name)
+{
+	for (size_t i = 0; commands_later[i]; i++)
+		if (!strcmp(commands_later[i], name))
+			return true;
+	return false;
+}
+
 static int unknown(const char *shown, struct err *err)
 {
 	auto_free const char **names = xcalloc(2 * commands_n, sizeof(*names));
@@ -82,6 +90,10 @@ int command_find(int argc, char *const *argv, const struct command **ret, int *r
 		*ret = c;
 		*ret_used = pair ? 2 : 1;
 		return 0;
+	}
+	if (comes_later(argv[0])) {
+		auto_free char *what = xasprintf("'%s' is not available in this version", argv[0]);
+		return bad_command(what, "", err);
 	}
 	list_second_words(argv[0], &words);
 	if (!words.len || (two && argv[1][0] != '-'))
@@ -132,7 +144,7 @@ int command_parse(const struct command_ctx *ctx, const struct command_args *how,
 	if (how->n)
 		memcpy(opts, how->opts, how->n * sizeof(*opts));
 	opts[how->n] = help_opt(&help);
-	struct opt_parse parse = {opts, how->n + 1, how->stop_at_positional};
+	struct opt_parse parse = {opts, how->n + 1, how->stop_at_positional, how->later};
 	int r = opt_parse(&parse, argc, argv, &args, ret_dashdash, err);
 	if (help) {
 		add_usage(ctx->command, &parse, &usage);

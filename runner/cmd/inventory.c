@@ -92,6 +92,19 @@ static int check_sets(const struct host *host, const struct strv *sets, struct e
 	return 0;
 }
 
+int inventory_sets(const struct host *host, const struct strv *sets, struct strv *ret,
+		   struct err *err)
+{
+	int r;
+
+	if (!sets || sets->n == 0)
+		return list_sets(host, ret, err);
+	r = check_sets(host, sets, err);
+	for (size_t i = 0; i < sets->n && r >= 0; i++)
+		strv_add(ret, sets->v[i]);
+	return r;
+}
+
 static int by_place(const void *pa, const void *pb)
 {
 	const struct inventory_item *a = pa, *b = pb;
@@ -113,13 +126,11 @@ int inventory_load(const struct host *host, const struct strv *sets, unsigned ki
 		   struct inventory *ret, struct err *err)
 {
 	auto_inventory struct inventory inv = {0};
-	auto_strv struct strv all = {0};
-	bool chosen = sets && sets->n > 0;
-	int r = chosen ? check_sets(host, sets, err) : list_sets(host, &all, err);
-	const struct strv *names = chosen ? sets : &all;
+	auto_strv struct strv names = {0};
+	int r = inventory_sets(host, sets, &names, err);
 
-	for (size_t i = 0; r >= 0 && i < names->n; i++)
-		r = add_set(host, names->v[i], kinds, &inv, err);
+	for (size_t i = 0; r >= 0 && i < names.n; i++)
+		r = add_set(host, names.v[i], kinds, &inv, err);
 	if (r < 0)
 		return r;
 	if (inv.n)

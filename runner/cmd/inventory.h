@@ -30,6 +30,9 @@ void inventory_free(struct inventory *inv);
  * ERR_SPEC. Sorted by set, kind, then index or name. */
 int inventory_load(const struct host *host, const struct strv *sets, unsigned kinds,
 		   struct inventory *ret, struct err *err);
+/* The names in `sets` when they all exist (else ERR_SPEC), or those of every set there is. */
+int inventory_sets(const struct host *host, const struct strv *sets, struct strv *ret,
+		   struct err *err);
 #define INVENTORY_VMS (1u << RESOURCE_BASELINE | 1u << RESOURCE_CLONE)
 
 #endif

@@ -50,7 +50,7 @@ static void fill(struct opt opts[N_OPTS], struct values *v)
 static void parse(struct run *run, const char *words, bool stop)
 {
 	struct opt opts[N_OPTS];
-	const struct opt_parse how = {opts, N_OPTS, stop};
+	const struct opt_parse how = {opts, N_OPTS, stop, "target|replace|q"};
 	static char copy[512];
 	char *argv[32] = {copy}, *save = NULL;
 	int argc = 1;
@@ -154,6 +154,8 @@ Test(opt, mistakes_are_named_exactly)
 		{"--nam=x", "unknown option '--nam'", "did you mean '--name'?"},
 		{"-z", "unknown option '-z'", ""},
 		{"-az", "unknown option '-z' in '-az'", ""},
+		{"--replace=x", "option '--replace' is not available in this version", ""},
+		{"-aq", "option '-q' is not available in this version", ""},
 		{"--name", "option '--name' needs a value (NAME)", ""},
 		{"-n", "option '-n' needs a value (NAME)", ""},
 		{"--format", "option '--format' needs a value (VALUE)", ""},

@@ -40,6 +40,7 @@ const struct command commands[] = {
 	{"secret", NULL, "internal", "WORD", "secret x", run_echo, COMMAND_INTERNAL},
 };
 const size_t commands_n = ARRAY_SIZE(commands);
+const char *const commands_later[] = {"dance", NULL};
 
 struct ran {
 	struct buf out;
@@ -108,6 +109,8 @@ Test(command, mistakes_are_named_with_a_way_out)
 		{"sya a", "unknown command 'sya'", "did you mean 'say'?"},
 		{"frobnicate", "unknown command 'frobnicate'", "'fcvm help' lists the commands"},
 		{"secre", "unknown command 'secre'", "'fcvm help' lists the commands"},
+		{"dance now", "'dance' is not available in this version",
+		 "'fcvm help' lists the commands"},
 		{"snap", "'snap' needs a command: create or ls", "'fcvm help' lists the commands"},
 		{"snap --help", "'snap' needs a command: create or ls",
 		 "'fcvm help' lists the commands"},
