@@ -12,6 +12,7 @@ struct walk {
 	const struct field *field;       /* NULL: the top of the spec */
 	const struct field_group *group; /* below it, NULL for a leaf */
 	bool at_entries;                 /* the name of an entry may follow */
+	enum field_class class;          /* never more than that of the maps around it */
 	struct buf path;                 /* as the tables write it */
 };
 
@@ -39,6 +40,7 @@ static bool step(struct walk *w, const char *key, bool last)
 	buf_addf(&w->path, "%s%s", w->path.len ? "." : "", key);
 	w->field = f;
 	w->group = f->group;
+	w->class = f->class < w->class ? f->class : w->class;
 	w->at_entries = f->shape == FIELD_EACH;
 	if (w->at_entries && !last)
 		buf_addf(&w->path, ".%s", f->entry);
@@ -120,7 +122,7 @@ static void add_available(const struct field *f, struct buf *out)
 	}
 }
 
-static void add_facts(const struct field *f, struct buf *out)
+static void add_facts(const struct field *f, enum field_class class, struct buf *out)
 {
 	auto_buf struct buf limits = BUF_INIT(200);
 
@@ -134,7 +136,7 @@ static void add_facts(const struct field *f, struct buf *out)
 	fields_limits(f, &limits);
 	if (limits.len)
 		buf_addf(out, "VALUES:     %s\n", buf_str(&limits));
-	buf_addf(out, "CHANGE:     %s\n", fields_class_name(f->class));
+	buf_addf(out, "CHANGE:     %s\n", fields_class_name(class));
 	add_available(f, out);
 }
 
@@ -159,7 +161,7 @@ static void add_members(const struct field_group *group, struct buf *out)
 
 int explain_field(const char *field, struct buf *out, struct err *err)
 {
-	struct walk w = {.group = &fields_top};
+	struct walk w = {.group = &fields_top, .class = CLASS_CASCADE};
 	auto_free char *copy = xstrdup(field);
 	char *rest = *copy ? copy : NULL;
 
@@ -172,7 +174,7 @@ int explain_field(const char *field, struct buf *out, struct err *err)
 	}
 	if (w.field) {
 		buf_addf(out, "FIELD:      %s\n", buf_str(&w.path));
-		add_facts(w.field, out);
+		add_facts(w.field, w.class, out);
 		buf_addf(out, "\n%s\n", w.field->doc);
 	} else {
 		buf_add_str(out, "A fleet set: what should run, as data.\n");

@@ -119,6 +119,12 @@ extern const struct field_group fields_top;
 const struct field *fields_find(const struct field_group *group, const char *key);
 /* The nearest key that exists, NULL when nothing is close. */
 const char *fields_nearest(const struct field_group *group, const char *key);
+/* What the tables say of a path of a spec, "fleets.web.count" or "fleets.F.count". NULL when there
+ * is no such field. *ret_class (may be NULL): of the field where it stands, which is never more
+ * than that of the map around it. */
+const struct field *fields_at(const char *path, enum field_class *ret_class);
+/* What holds when the field is not written; NULL: nothing, or no such field. */
+const char *fields_default(const char *path);
 const char *fields_type_name(const struct field *f); /* "size", "list of text" */
 /* The same in a sentence: "a size", "true or false". */
 void fields_type_phrase(const struct field *f, struct buf *out);

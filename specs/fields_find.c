@@ -6,6 +6,7 @@
 #include "fields.h"
 #include "parse.h"
 #include "strv.h"
+#include "xalloc.h"
 
 #define KEYS_MAX 64 /* no group has more rows */
 
@@ -28,6 +29,42 @@ const char *fields_nearest(const struct field_group *group, const char *key)
 			keys[n++] = group->fields[i].key;
 	}
 	return strv_nearest(key, keys, n);
+}
+
+const struct field *fields_at(const char *path, enum field_class *ret_class)
+{
+	const struct field_group *group = &fields_top;
+	enum field_class class = CLASS_CASCADE;
+	const struct field *f = NULL;
+	bool named = false; /* the next word is an entry's name */
+
+	for (const char *p = path; *p;) {
+		auto_free char *key = xstrndup(p, strcspn(p, "."));
+
+		p += strlen(key);
+		p += *p == '.';
+		if (named) {
+			named = false;
+			continue;
+		}
+		f = group ? fields_find(group, key) : NULL;
+		if (!f)
+			return NULL;
+		if (f->class < class)
+			class = f->class;
+		group = f->group;
+		named = f->shape == FIELD_EACH;
+	}
+	if (f && ret_class)
+		*ret_class = class;
+	return f;
+}
+
+const char *fields_default(const char *path)
+{
+	const struct field *f = fields_at(path, NULL);
+
+	return f && f->shape != FIELD_EACH ? f->dflt : NULL;
 }
 
 static const char *const type_names[FIELD_TYPES] = {

@@ -10,6 +10,7 @@
 #include "xalloc.h"
 
 #define NAME_PATTERN "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+#define KEY_NAME_PATTERN "^x-|" NAME_PATTERN
 #define SOURCE_PATTERN "^(oci-archive:|docker-archive:|oci:|dir:|containers-storage:|docker://).+"
 #define TEMPLATE_PATTERN "\\{\\{.*\\}\\}"
 
@@ -23,16 +24,53 @@ static struct json_object *typed(const char *type, const char *pattern)
 	return o;
 }
 
+static void add_types(struct json_object *o, const char *const *types)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (; *types; types++)
+		json_object_array_add(list, json_object_new_string(*types));
+	json_add(o, "type", list);
+}
+
 /* What plain YAML scalars arrive as: the language takes their text. */
 static struct json_object *scalar(void)
 {
+	static const char *const types[] = {"string", "number", "boolean", NULL};
 	struct json_object *o = json_object_new_object();
-	struct json_object *types = json_object_new_array();
 
-	json_object_array_add(types, json_object_new_string("string"));
-	json_object_array_add(types, json_object_new_string("number"));
-	json_object_array_add(types, json_object_new_string("boolean"));
-	json_add(o, "type", types);
+	add_types(o, types);
+	return o;
+}
+
+static struct json_object *any_of(struct json_object *a, struct json_object *b)
+{
+	struct json_object *o = json_object_new_object();
+	struct json_object *list = json_object_new_array();
+
+	json_object_array_add(list, a);
+	json_object_array_add(list, b);
+	json_add(o, "anyOf", list);
+	return o;
+}
+
+/* What is null counts as not written. */
+static struct json_object *or_null(struct json_object *o)
+{
+	struct json_object *list = NULL, *type = NULL;
+
+	if (json_object_object_get_ex(o, "anyOf", &list)) {
+		json_object_array_add(list, typed("null", NULL));
+	} else if (json_object_object_get_ex(o, "enum", &list)) {
+		json_object_array_add(list, NULL);
+	} else if (!json_object_object_get_ex(o, "type", &type)) {
+		return any_of(o, typed("null", NULL));
+	} else if (json_object_is_type(type, json_type_array)) {
+		json_object_array_add(type, json_object_new_string("null"));
+	} else {
+		const char *const types[] = {json_object_get_string(type), "null", NULL};
+		add_types(o, types);
+	}
 	return o;
 }
 
@@ -53,14 +91,13 @@ static struct json_object *list_of(struct json_object *items)
 	return o;
 }
 
-static struct json_object *any_of(struct json_object *a, struct json_object *b)
+/* A program and its arguments: not nothing. */
+static struct json_object *words(void)
 {
-	struct json_object *o = json_object_new_object();
-	struct json_object *list = json_object_new_array();
+	struct json_object *o = typed("array", NULL);
 
-	json_object_array_add(list, a);
-	json_object_array_add(list, b);
-	json_add(o, "anyOf", list);
+	json_add(o, "items", scalar());
+	json_add_u64(o, "minItems", 1);
 	return o;
 }
 
@@ -88,7 +125,13 @@ static struct json_object *schema_string(const struct field *f)
 		[FIELD_SOURCE] = SOURCE_PATTERN,
 	};
 
-	return typed("string", patterns[f->type]);
+	/* Names and paths may look like numbers: nothing is typed by how it looks. */
+	if (patterns[f->type] && f->type != FIELD_NAME)
+		return typed("string", patterns[f->type]);
+	struct json_object *o = scalar();
+	if (patterns[f->type])
+		json_add_str(o, "pattern", patterns[f->type]);
+	return o;
 }
 
 static struct json_object *schema_int(const struct field *f)
@@ -97,7 +140,9 @@ static struct json_object *schema_int(const struct field *f)
 
 	json_add_u64(o, "minimum", f->min);
 	json_add_u64(o, "maximum", f->max);
-	return f->flags & FIELD_TEMPLATE ? any_of(o, typed("string", TEMPLATE_PATTERN)) : o;
+	/* Quotes make no difference. */
+	return any_of(o, typed("string", f->flags & FIELD_TEMPLATE ? "^[0-9]+$|" TEMPLATE_PATTERN
+								   : "^[0-9]+$"));
 }
 
 static struct json_object *schema_number(const struct field *f)
@@ -106,7 +151,7 @@ static struct json_object *schema_number(const struct field *f)
 
 	json_add(o, "minimum", json_object_new_double((double)f->min / 1000));
 	json_add(o, "maximum", json_object_new_double((double)f->max / 1000));
-	return o;
+	return any_of(o, typed("string", "^[0-9]+(\\.[0-9]+)?$"));
 }
 
 static struct json_object *schema_size(const struct field *f)
@@ -142,13 +187,13 @@ static struct json_object *schema_choice(const struct field *f)
 static struct json_object *schema_argv(const struct field *f)
 {
 	(void)f;
-	return any_of(typed("string", NULL), list_of(scalar()));
+	return any_of(scalar(), words());
 }
 
 static struct json_object *schema_hook(const struct field *f)
 {
 	(void)f;
-	return any_of(list_of(scalar()), reference(group_hook.name));
+	return any_of(words(), reference(group_hook.name));
 }
 
 static struct json_object *schema_var(const struct field *f)
@@ -179,9 +224,23 @@ static struct json_object *(*const makers[FIELD_TYPES])(const struct field *) = 
 	[FIELD_MAP] = schema_map,
 };
 
+static const char *key_pattern(const struct field *f)
+{
+	static const char *const patterns[] = {
+		[KEY_NAME] = KEY_NAME_PATTERN, [KEY_VAR] = "^x-|^[a-z][a-z0-9_]*$",
+		[KEY_ENVIRONMENT] = "^[^=]+$", [KEY_TEXT] = ".",
+		[KEY_INDEX] = "^x-|^[0-9]+$",
+	};
+
+	return patterns[f->key_rule];
+}
+
 static struct json_object *map_of(struct json_object *values, const struct field *f)
 {
-	struct json_object *o = typed("object", NULL);
+	struct json_object *o = typed("object", NULL), *names = json_object_new_object();
+
+	json_add_str(names, "pattern", key_pattern(f));
+	json_add(o, "propertyNames", names);
 
 	if (f->type == FIELD_MAP && f->key_rule == KEY_NAME) {
 		struct json_object *patterns = json_object_new_object();
@@ -190,7 +249,7 @@ static struct json_object *map_of(struct json_object *values, const struct field
 		json_add(patterns, "^x-", json_object_new_object());
 		json_add(o, "patternProperties", patterns);
 	}
-	json_add(o, "additionalProperties", values);
+	json_add(o, "additionalProperties", or_null(values));
 	return o;
 }
 
@@ -202,12 +261,52 @@ static struct json_object *schema_field(const struct field *f)
 		o = f->flags & FIELD_MAP_TOO ? any_of(list_of(o), map_of(scalar(), f)) : list_of(o);
 	else if (f->shape == FIELD_EACH)
 		o = map_of(o, f);
+	if (!(f->flags & FIELD_REQUIRED))
+		o = or_null(o);
 	json_add_str(o, "description", f->doc);
 	if (f->dflt && f->shape == FIELD_ONE)
 		json_add_str(o, "x-default", f->dflt);
 	if (f->by != BY_MAIN)
 		json_add_str(o, "x-available", "not in this version");
 	return o;
+}
+
+static struct json_object *requires(const char *key, size_t len)
+{
+	struct json_object *o = json_object_new_object();
+	struct json_object *keys = json_object_new_array();
+
+	/* Of what is no map everything holds. */
+	json_add_str(o, "type", "object");
+	json_object_array_add(keys, json_object_new_string_len(key, (int)len));
+	json_add(o, "required", keys);
+	return o;
+}
+
+/* One of the rule's keys, or at most one: then having none is a case of its own. */
+static void add_rule(struct json_object *o, const struct field_group *group, bool required)
+{
+	struct json_object *cases = json_object_new_array();
+	struct json_object *any = json_object_new_array();
+
+	for (const char *p = group->rule.keys; *p;) {
+		size_t n = strcspn(p, "|");
+
+		json_object_array_add(cases, requires(p, n));
+		json_object_array_add(any, requires(p, n));
+		p += p[n] ? n + 1 : n;
+	}
+	if (required) {
+		json_object_put(any);
+	} else {
+		struct json_object *some = json_object_new_object(),
+				   *none = json_object_new_object();
+
+		json_add(some, "anyOf", any);
+		json_add(none, "not", some);
+		json_object_array_add(cases, none);
+	}
+	json_add(o, "oneOf", cases);
 }
 
 /* FIELD_PARTIAL groups are used where nothing is required, so that is left to fcvm. */
@@ -232,6 +331,8 @@ static void fill_group(struct json_object *o, const struct field_group *group)
 	json_add(o, "patternProperties", patterns);
 	json_add_bool(o, "additionalProperties", false);
 	json_add(o, "required", required);
+	if (group->rule.keys)
+		add_rule(o, group, group->rule.required && group != &group_baseline);
 }
 
 static struct json_object *schema_group(const struct field_group *group)

@@ -22,6 +22,7 @@ static void add_row(const char *path, const struct field *f, void *arg)
 	static const char *const shapes[] = {
 		[FIELD_ONE] = "", [FIELD_LIST] = "list of ", [FIELD_EACH] = "map of "};
 	struct buf *out = arg;
+	enum field_class class = f->class;
 	auto_buf struct buf limits = BUF_INIT(200), type = BUF_INIT(100), doc = BUF_INIT(600);
 
 	if (f->type == FIELD_MISPLACED)
@@ -31,6 +32,7 @@ static void add_row(const char *path, const struct field *f, void *arg)
 			 "\n## %s\n\n| field | type | default | values | change | what it is |\n"
 			 "|---|---|---|---|---|---|\n",
 			 path);
+	(void)fields_at(path, &class);
 	fields_limits(f, &limits);
 	buf_addf(&type, "%s%s", shapes[f->shape], fields_type_name(f));
 	buf_addf(&doc, "%s%s", f->doc,
@@ -39,7 +41,7 @@ static void add_row(const char *path, const struct field *f, void *arg)
 	add_cell(out, buf_str(&type));
 	add_cell(out, f->flags & FIELD_REQUIRED ? "required" : f->dflt ? f->dflt : "");
 	add_cell(out, buf_str(&limits));
-	add_cell(out, fields_class_name(f->class));
+	add_cell(out, fields_class_name(class));
 	add_cell(out, buf_str(&doc));
 	out->len--; /* the blank after the last bar */
 	out->data[out->len] = '\0';

@@ -41,6 +41,52 @@ Test(fields, each_row_is_complete_and_there_once)
 	cr_expect_geq(seen.n, 200);
 }
 
+Test(fields, a_map_bounds_what_a_change_in_it_costs)
+{
+	static const struct {
+		const char *path;
+		enum field_class class;
+	} cases[] = {
+		{"baselines.B.healthcheck.tcp", CLASS_CASCADE},
+		{"fleets.web.healthcheck.tcp", CLASS_IN_PLACE},
+		{"fleets.F.on_clone.run", CLASS_IN_PLACE},
+		{"fleets.F.ports", CLASS_DISTURBS},
+		{"networks.N.egress.allow", CLASS_IN_PLACE},
+		{"snapshots.S.memory.backend", CLASS_REPLACE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		enum field_class class = CLASS_FIXED;
+
+		cr_assert_not_null(fields_at(cases[i].path, &class), "%s", cases[i].path);
+		cr_expect_eq(class, cases[i].class, "%s", cases[i].path);
+	}
+	cr_expect_null(fields_at("fleets.web.cuont", NULL));
+	cr_expect_null(fields_at("fleets.web.count.more", NULL));
+}
+
+Test(fields, defaults_are_found_by_the_path_of_a_spec)
+{
+	static const struct {
+		const char *path, *dflt;
+	} cases[] = {
+		{"networks.app.egress.default", "allow"},
+		{"volumes.src.trust", "squash"},
+		{"snapshots.warm.settle", "0s"},
+		{"fleets.web.count", "1"},
+		{"baselines.web.environment", NULL},
+		{"snapshots.warm.prepare[0]", NULL},
+		{"state", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (cases[i].dflt)
+			cr_expect_str_eq(fields_default(cases[i].path), cases[i].dflt);
+		else
+			cr_expect_null(fields_default(cases[i].path), "%s", cases[i].path);
+	}
+}
+
 /* A default that the tables themselves would reject must not go unnoticed. */
 static void default_is_valid(const char *path, const struct field *f, void *arg)
 {
@@ -206,6 +252,23 @@ Test(schema, it_is_json_with_every_group_and_no_dangling_reference)
 	struct json_object *number = json_object_array_get_idx(get(count, "anyOf"), 0);
 
 	cr_expect_eq(json_opt_u64(number, "maximum", 0), 100000);
+}
+
+Test(schema, it_takes_null_names_and_quoted_numbers_where_the_language_does)
+{
+	static const char *const parts[] = {
+		/* `ports:` is an empty list, `null` takes away what defaults say */
+		"\"ports\": {\n          \"type\": [\n            \"array\",\n            "
+		"\"null\"\n          ]",
+		"\"pattern\": \"^x-|^[a-z][a-z0-9_]*$\"",
+		"\"pattern\": \"^x-|^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$\"",
+		/* "5" is 5 */
+		"\"pattern\": \"^[0-9]+$\"",
+	};
+	auto_free char *text = schema_fleet();
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		cr_expect_not_null(strstr(text, parts[i]), "%s", parts[i]);
 }
 
 Test(schema, it_is_always_the_same)
