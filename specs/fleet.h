@@ -45,7 +45,7 @@ struct image_spec { /* named in images:, or made for an inline source: name = th
 	char *name;
 	struct place at;
 	char *source;
-	bool inlined;
+	char *inlined; /* where: "baselines.web.image"; NULL in images: */
 };
 
 struct hook_spec {

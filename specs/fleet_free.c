@@ -88,6 +88,7 @@ static void free_assets(struct fleet *f)
 	for (size_t i = 0; i < f->n_images; i++) {
 		free(f->images[i].name);
 		free(f->images[i].source);
+		free(f->images[i].inlined);
 	}
 	free(f->kernels);
 	free(f->rootfs);

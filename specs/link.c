@@ -73,8 +73,10 @@ static void add_network(struct fleet *fleet, const char *name)
 		.name = xstrdup(name), .mode = xstrdup(name), .egress_default = xstrdup("allow")};
 }
 
-static void add_image(struct fleet *fleet, const struct container_spec *container)
+static void add_image(struct fleet *fleet, const struct baseline_spec *b)
 {
+	const struct container_spec *container = &b->container;
+
 	if (FIND(fleet, images, container->image_ref))
 		return;
 	fleet->images = xreallocarray(fleet->images, fleet->n_images + 1, sizeof(*fleet->images));
@@ -82,7 +84,7 @@ static void add_image(struct fleet *fleet, const struct container_spec *containe
 		.name = xstrdup(container->image_ref),
 		.at = container->image_at,
 		.source = xstrdup(container->image_ref),
-		.inlined = true,
+		.inlined = xasprintf("baselines.%s.image", b->name),
 	};
 }
 
@@ -170,7 +172,7 @@ void link_spec(struct decode *d)
 		add_kernel(fleet, b->kernel_ref);
 		add_rootfs(fleet, b->rootfs_ref);
 		add_network(fleet, b->network_ref);
-		add_image(fleet, &b->container);
+		add_image(fleet, b);
 	}
 	for (size_t i = 0; i < fleet->n_fleets; i++) {
 		add_network(fleet, fleet->fleets[i].network_ref);

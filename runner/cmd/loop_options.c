@@ -15,20 +15,22 @@ int load_fleet(const char *path, const struct strv *sets, struct fleet **ret, st
 	const struct fleet_options options = {.sets = sets};
 	auto_buf struct buf problems = BUF_INIT(SIZE_MAX);
 	auto_fleet struct fleet *fleet = NULL;
-	int r = fleet_load(path ? path : "fleet.yaml", &options, &fleet, &problems, err);
+	int r;
 
+	path = path ? path : "fleet.yaml";
+	r = fleet_load(path, &options, &fleet, &problems, err);
 	if (r >= 0)
 		r = fleet_refuse_unavailable(fleet, &problems, err);
+	if (r >= 0 && strcmp(fleet->name, SET_IMPERATIVE) == 0) {
+		fleet_problem(fleet, fleet->name_at, &problems,
+			      "name: '%s' is the set of VMs made by hand; choose another",
+			      SET_IMPERATIVE);
+		r = err_set(err, ERR_SPEC, -EINVAL, "1 problem in '%.400s'", path);
+	}
 	if (problems.len)
 		(void)io_write_full(STDERR_FILENO, problems.data, problems.len, 0, NULL);
 	if (r < 0)
 		return r;
-	if (strcmp(fleet->name, SET_IMPERATIVE) == 0)
-		return err_set(err, ERR_SPEC, -EINVAL,
-			       "%s:%u:%u: name: '%s' is the set of VMs made by hand; choose "
-			       "another",
-			       fleet->path, fleet->name_at.line, fleet->name_at.col,
-			       SET_IMPERATIVE);
 	*ret = TAKE_PTR(fleet);
 	return 0;
 }

@@ -60,12 +60,18 @@ static void add_reason(struct buf *b, const struct reason *r, const char *file)
 		buf_addf(b, "; %s", r->disturbs);
 }
 
+static bool names_only(const char *name, const struct reason *r)
+{
+	const char *value = r->old ? r->old : r->new;
+
+	return value && !(r->old && r->new) && strcmp(value, name) == 0;
+}
+
 static void add_reasons(struct buf *b, const struct graph *g, const struct step *s,
 			const char *file)
 {
 	/* Where it is asked for, or no longer, is all there is to say of something new or gone. */
-	bool first = s->why.n == 1 && ((s->action == CHANGE_CREATE && !s->why.v[0].old) ||
-				       s->action == CHANGE_DESTROY);
+	bool first = s->why.n == 1 && names_only(g->nodes[s->node].name, &s->why.v[0]);
 
 	if (s->caused_by != NO_NODE) {
 		auto_free char *by = address_of(g, s->caused_by);
@@ -275,7 +281,6 @@ static void reasons_json(const struct reasons *why, struct buf *out)
 static void change_json(const struct plan_view *v, size_t node, const struct step *s,
 			struct buf *out)
 {
-	static const struct reasons none = {0};
 	auto_free char *address = address_of(v->g, node);
 	auto_free char *by = s && s->caused_by != NO_NODE ? address_of(v->g, s->caused_by) : NULL;
 
@@ -283,7 +288,10 @@ static void change_json(const struct plan_view *v, size_t node, const struct ste
 	member(out, "address", address);
 	member(out, "kind", v->g->ops[v->g->nodes[node].kind]->kind);
 	member(out, "action", plan_action_name(s ? s->action : CHANGE_NONE));
-	reasons_json(s ? &s->why : &none, out);
+	if (s)
+		reasons_json(&s->why, out);
+	else
+		buf_add_str(out, "\"reasons\":[],");
 	buf_add_str(out, "\"caused_by\":");
 	add_json(out, by);
 	buf_add_char(out, '}');

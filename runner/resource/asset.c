@@ -8,6 +8,16 @@
 
 #define ASSET_DEADLINE_MS (45u * 60 * 1000)
 
+int resource_wrap(const struct resource_ctx *ctx, const struct node *node, struct err *err)
+{
+	struct place at = {0};
+	auto_free char *path = resource_spec_path(node, &at);
+
+	if (!at.line) /* built in */
+		return err_wrap(err, "%s", path);
+	return err_wrap(err, "%s:%u:%u: %s", ctx->fleet->path, at.line, at.col, path);
+}
+
 static bool same_source(const struct field_list *want, struct json_object *record)
 {
 	struct json_object *spec = json_opt_obj(record, "spec");

@@ -67,7 +67,7 @@ static void baseline_describe(const struct resource_ctx *ctx, const struct node 
 	vm_volumes_describe(ctx, node, ret);
 	field_list_add(ret, entry, "keep_running", CHANGE_NONE, b->at,
 		       b->keep_running ? "true" : "false");
-	field_list_add_u64(ret, entry, "ready_timeout", CHANGE_NONE, b->at, b->ready_timeout_ms);
+	field_list_add_ms(ret, entry, "ready_timeout", CHANGE_NONE, b->at, b->ready_timeout_ms);
 }
 
 static int baseline_observe(const struct resource_ctx *ctx, const struct node *node,

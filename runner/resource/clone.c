@@ -48,6 +48,7 @@ static void clone_describe(const struct resource_ctx *ctx, const struct node *no
 
 	vm_net_describe(ctx->choice, node, ret);
 	vm_volumes_describe(ctx, node, ret);
+	field_list_add(ret, entry, "from", CHANGE_NONE, f->from_at, f->from->name);
 	field_list_add(ret, snapshot, "memory.backend", CHANGE_REPLACE, f->from->backend_at,
 		       resource_backend(ctx->choice, f->from));
 	field_list_add(ret, entry, "restart", CHANGE_UPDATE, f->restart_at, f->restart);
@@ -57,6 +58,27 @@ static void clone_describe(const struct resource_ctx *ctx, const struct node *no
 	describe_health(f, entry, ret);
 	/* A changed hook runs in clones to come; those that are there have run theirs. */
 	view_describe_hooks(f->on_clone, f->n_on_clone, entry, "on_clone", CHANGE_NONE, ret);
+}
+
+static bool has_path(const struct reasons *why, const char *path)
+{
+	for (size_t i = 0; i < why->n; i++)
+		if (strcmp(why->v[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+/* Another snapshot says it all: what each of them has is not what somebody changed. */
+static enum change clone_diff(const struct node *node, const struct field_list *want,
+			      const struct seen *seen, struct reasons *why)
+{
+	const struct fleet_spec *f = node->spec;
+	enum change c = resource_diff_fields(node, want, seen, why);
+	auto_free char *from = xasprintf("fleets.%s.from", f->name);
+
+	if (has_path(why, from))
+		reasons_drop(why, "snapshots.");
+	return c;
 }
 
 static int clone_observe(const struct resource_ctx *ctx, const struct node *node, struct seen *seen,
@@ -214,7 +236,7 @@ const struct resource_ops resource_clone = {
 	.path = clone_path,
 	.describe = clone_describe,
 	.observe = clone_observe,
-	.diff = resource_diff_fields,
+	.diff = clone_diff,
 	.claims = vm_net_claims,
 	.deadline_ms = clone_deadline_ms,
 	.create = clone_create,

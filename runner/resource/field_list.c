@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "fields.h"
 #include "xalloc.h"
 
 /* Sections of a record, and what a difference in each means. */
@@ -80,6 +81,27 @@ void field_list_add_u64(struct field_list *f, const char *entry, const char *lea
 	field_list_add(f, entry, leaf, change, at, text);
 }
 
+void field_list_add_ms(struct field_list *f, const char *entry, const char *leaf,
+		       enum change change, struct place at, uint64_t ms)
+{
+	auto_free char *text = field_list_ms(ms);
+
+	field_list_add(f, entry, leaf, change, at, text);
+}
+
+char *field_list_ms(uint64_t ms)
+{
+	static const struct {
+		uint64_t ms;
+		const char *unit;
+	} units[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}};
+
+	for (size_t i = 0; ms && i < ARRAY_SIZE(units); i++)
+		if (ms % units[i].ms == 0)
+			return xasprintf("%" PRIu64 "%s", ms / units[i].ms, units[i].unit);
+	return xasprintf("%" PRIu64 "%s", ms, ms ? "ms" : "s");
+}
+
 void field_list_add_size(struct field_list *f, const char *entry, const char *leaf,
 			 enum change change, struct place at, uint64_t bytes)
 {
@@ -120,15 +142,32 @@ void field_list_digest(const struct field_list *f, enum change least, struct dig
 			digest_add_field(d, f->v[i].path, f->v[i].value);
 }
 
+static void reason_free(struct reason *r)
+{
+	free(r->path);
+	free(r->old);
+	free(r->new);
+}
+
 void reasons_free(struct reasons *r)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		free(r->v[i].path);
-		free(r->v[i].old);
-		free(r->v[i].new);
-	}
+	for (size_t i = 0; i < r->n; i++)
+		reason_free(&r->v[i]);
 	free(r->v);
 	*r = (struct reasons){0};
+}
+
+void reasons_drop(struct reasons *r, const char *prefix)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		if (strncmp(r->v[i].path, prefix, strlen(prefix)) == 0)
+			reason_free(&r->v[i]);
+		else
+			r->v[kept++] = r->v[i];
+	}
+	r->n = kept;
 }
 
 void reasons_add(struct reasons *r, const char *path, struct place at, const char *old,
@@ -163,6 +202,17 @@ static const char *recorded_value(struct json_object *recorded, const char *path
 	return NULL;
 }
 
+/* What is not written has its default, and that is what a reader knows it by. */
+static void add_reason(struct reasons *why, const char *path, struct place at, const char *old,
+		       const char *new)
+{
+	const char *dflt = fields_default(path);
+	const char *was = old ? old : dflt, *is = new ? new : dflt;
+	bool same = was && is && strcmp(was, is) == 0;
+
+	reasons_add(why, path, at, same ? old : was, same ? new : is);
+}
+
 static enum change vanished(const struct field_list *want, struct json_object *section,
 			    enum change change, struct reasons *why)
 {
@@ -174,7 +224,7 @@ static enum change vanished(const struct field_list *want, struct json_object *s
 	{
 		if (find_field(want, path))
 			continue;
-		reasons_add(why, path, (struct place){0}, json_object_get_string(value), NULL);
+		add_reason(why, path, (struct place){0}, json_object_get_string(value), NULL);
 		worst = change;
 	}
 	return worst;
@@ -191,7 +241,7 @@ enum change field_list_diff(const struct field_list *want, struct json_object *r
 
 		if (old && strcmp(old, f->value) == 0)
 			continue;
-		reasons_add(why, f->path, f->at, old, f->value);
+		add_reason(why, f->path, f->at, old, f->value);
 		if (old && strcmp(old, "[]") != 0)
 			why->v[why->n - 1].disturbs = f->disturbs;
 		if (f->change > worst)

@@ -44,6 +44,10 @@ void field_list_add_disturbing(struct field_list *f, const char *entry, const ch
 			       struct place at, const char *value, const char *disturbs);
 void field_list_add_u64(struct field_list *f, const char *entry, const char *leaf,
 			enum change change, struct place at, uint64_t value);
+/* "30s"; exact, as a spec may say it. */
+void field_list_add_ms(struct field_list *f, const char *entry, const char *leaf,
+		       enum change change, struct place at, uint64_t ms);
+char *field_list_ms(uint64_t ms); /* the caller frees */
 /* "256MiB"; exact, whatever the number. */
 void field_list_add_size(struct field_list *f, const char *entry, const char *leaf,
 			 enum change change, struct place at, uint64_t bytes);
@@ -60,7 +64,7 @@ void field_list_digest(const struct field_list *f, enum change least, struct dig
 struct reason {
 	char *path;
 	struct place at;
-	char *old, *new;      /* NULL: there was, there will be, none */
+	char *old, *new; /* NULL: there was, there will be, none; a default counts as written */
 	const char *disturbs; /* static or NULL: what it costs */
 };
 
@@ -73,6 +77,9 @@ struct reasons {
 void reasons_free(struct reasons *r);
 void reasons_add(struct reasons *r, const char *path, struct place at, const char *old,
 		 const char *new);
+
+/* Forgets the reasons whose path begins so. */
+void reasons_drop(struct reasons *r, const char *prefix);
 
 /* Wanted fields against what field_list_to_json() once gave (hostile: it comes from a file): the
  * costliest change, every difference in `why`. A field that vanished counts by its recorded class.

@@ -9,7 +9,7 @@ static char *image_path(const struct node *node, struct place *ret_at)
 	const struct image_spec *i = node->spec;
 
 	*ret_at = i->at;
-	return i->inlined ? xstrdup("image") : xasprintf("images.%s", i->name);
+	return i->inlined ? xstrdup(i->inlined) : xasprintf("images.%s", i->name);
 }
 
 static void image_describe(const struct resource_ctx *ctx, const struct node *node,
@@ -34,14 +34,12 @@ static int image_observe(const struct resource_ctx *ctx, const struct node *node
 	seen->healthy = true;
 	if (!i)
 		return 0;
-	struct place at;
-	auto_free char *path = image_path(node, &at);
 	int r = image_resolve(i->source, ctx->fleet->dir, digest, err);
 	if (r < 0)
-		return err_wrap(err, "%s:%u:%u: %s", ctx->fleet->path, at.line, at.col, path);
+		return resource_wrap(ctx, node, err);
 	r = image_lookup(ctx->host, digest, &have, err);
 	if (r < 0)
-		return err_wrap(err, "%s", path);
+		return resource_wrap(ctx, node, err);
 	if (r == 1)
 		image_have_free(&have);
 	snprintf(seen->content, sizeof(seen->content), "%s", digest);

@@ -48,7 +48,7 @@ static int kernel_observe(const struct resource_ctx *ctx, const struct node *nod
 	struct kernel_want w = want_of(node->spec);
 	int r = kernel_lookup(ctx->host, &w, &have, err);
 	if (r < 0)
-		return err_wrap(err, "kernels.%s", node->name);
+		return resource_wrap(ctx, node, err);
 	kernel_describe(ctx, node, &want);
 	asset_seen(&want, r == 1 ? have.digest : NULL, seen);
 	if (r == 1)

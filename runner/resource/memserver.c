@@ -24,9 +24,9 @@ static char *server_path(const struct node *node, struct place *ret_at)
 {
 	const struct snapshot_spec *s = node->spec;
 
-	*ret_at = s->implicit ? s->from->at : s->backend_at;
+	*ret_at = s->implicit ? s->from->at : s->at;
 	return s->implicit ? xasprintf("baselines.%s", s->from->name)
-			   : xasprintf("snapshots.%s.memory.backend", s->name);
+			   : xasprintf("snapshots.%s", s->name);
 }
 
 /* Everything about it is its snapshot's: the need's key says it all. */

@@ -51,7 +51,7 @@ static int rootfs_observe(const struct resource_ctx *ctx, const struct node *nod
 	struct rootfs_want w = want_of(node->spec);
 	int r = rootfs_lookup(ctx->host, &w, &have, err);
 	if (r < 0)
-		return err_wrap(err, "rootfs.%s", node->name);
+		return resource_wrap(ctx, node, err);
 	rootfs_describe(ctx, node, &want);
 	asset_seen(&want, r == 1 ? have.digest : NULL, seen);
 	if (r == 1)

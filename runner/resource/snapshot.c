@@ -57,7 +57,7 @@ static void snapshot_describe(const struct resource_ctx *ctx, const struct node 
 	field_list_add(ret, entry, "when", CHANGE_REPLACE, s->when_at, when_name(s->when));
 	view_describe_hooks(s->prepare, s->n_prepare, entry, "prepare", CHANGE_REPLACE, ret);
 	if (s->settle_ms)
-		field_list_add_u64(ret, entry, "settle", CHANGE_REPLACE, at, s->settle_ms);
+		field_list_add_ms(ret, entry, "settle", CHANGE_REPLACE, at, s->settle_ms);
 	view_describe_probe(&s->from->container.health, baseline, CHANGE_REPLACE, CHANGE_NONE, ret);
 	/* Host facts: a snapshot is only readable where it was made, by what made it. */
 	field_list_add(ret, "host", "engine", CHANGE_REPLACE, none, c->engine);

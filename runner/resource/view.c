@@ -113,11 +113,11 @@ void view_describe_probe(const struct probe_spec *p, const char *entry, enum cha
 	field_list_add(ret, entry, "healthcheck.http", target, p->at, p->http);
 	field_list_add(ret, entry, "healthcheck.tcp", target, p->at, p->tcp);
 	field_list_add_strv(ret, entry, "healthcheck.exec", target, p->at, &p->exec);
-	field_list_add_u64(ret, entry, "healthcheck.interval", rest, p->at, p->interval_ms);
-	field_list_add_u64(ret, entry, "healthcheck.start_interval", rest, p->at,
-			   p->start_interval_ms);
-	field_list_add_u64(ret, entry, "healthcheck.timeout", rest, p->at, p->timeout_ms);
-	field_list_add_u64(ret, entry, "healthcheck.start_period", rest, p->at, p->start_period_ms);
+	field_list_add_ms(ret, entry, "healthcheck.interval", rest, p->at, p->interval_ms);
+	field_list_add_ms(ret, entry, "healthcheck.start_interval", rest, p->at,
+			  p->start_interval_ms);
+	field_list_add_ms(ret, entry, "healthcheck.timeout", rest, p->at, p->timeout_ms);
+	field_list_add_ms(ret, entry, "healthcheck.start_period", rest, p->at, p->start_period_ms);
 	field_list_add_u64(ret, entry, "healthcheck.retries", rest, p->at, p->retries);
 }
 
@@ -130,7 +130,8 @@ void view_describe_hooks(const struct hook_spec *hooks, size_t n, const char *en
 
 		if (hooks[i].container)
 			strv_addf(&all, "container=%s", hooks[i].container);
-		strv_addf(&all, "timeout=%llums", (unsigned long long)hooks[i].timeout_ms);
+		auto_free char *timeout = field_list_ms(hooks[i].timeout_ms);
+		strv_addf(&all, "timeout=%s", timeout);
 		strv_add_all(&all, &hooks[i].argv);
 		field_list_add_strv(ret, entry, name, change, hooks[i].at, &all);
 		strv_free(&all);

@@ -175,6 +175,26 @@ Test(plan, a_changed_port_says_that_its_connections_drop)
 	expect_text(&now, "plan-ports.txt");
 }
 
+#define FROM_SPEC(from)                                                                    \
+	RIG_SPEC_HEAD "baselines:\n  web: { image: api, healthcheck: { tcp: \":80\" } }\n" \
+		      "snapshots:\n  warm: { from: web }\n"                                \
+		      "fleets:\n  web: { from: " from " }\n"
+
+Test(plan, another_snapshot_is_told_as_what_somebody_changed)
+{
+	auto_rig struct rig was, now;
+
+	rig_make_text(&was, FROM_SPEC("warm"));
+	rig_settle(&was);
+	rig_make_text(&now, FROM_SPEC("web"));
+	rig_inherit(&now, &was);
+	rig_plan(&now);
+	auto_free char *reason = plan_reason_text(
+		&now.g, &now.plan.steps[rig_step(&now, VERB_CREATE, "clone/web-0")]);
+	cr_expect_str_eq(reason, "because of snapshot/web@healthy; fleets.web.from: 'warm' -> "
+				 "'web@healthy'");
+}
+
 Test(plan, the_field_and_the_need_that_caused_a_step_are_told)
 {
 	auto_rig struct rig was, now;

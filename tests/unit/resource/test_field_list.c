@@ -24,7 +24,7 @@ static const struct pair pairs[] = {
 	{"512MiB", "no", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", "512MiB"},
 	{"256MiB", "always", "5", CHANGE_UPDATE, "fleets.web.restart", "no", "always"},
 	{"256MiB", "no", "6", CHANGE_NONE, "baselines.web.ready_timeout", "5", "6"},
-	{"", "no", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", NULL},
+	{"", "no", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", "512MiB"},
 	{"256MiB", NULL, "5", CHANGE_UPDATE, "fleets.web.restart", "no", NULL},
 	{"512MiB", "always", "5", CHANGE_REPLACE, "baselines.web.memory", "256MiB", "512MiB"},
 };
@@ -98,6 +98,38 @@ Test(field_list, a_digest_sees_only_fields_of_its_class)
 	cr_expect_str_eq(a, b);
 	digest("256MiB", "always", "5", CHANGE_UPDATE, b);
 	cr_expect_str_neq(a, b);
+}
+
+Test(field_list, a_default_is_told_as_if_it_were_written)
+{
+	static const char path[] = "networks.app.egress";
+	auto_field_list struct field_list was = {0}, now = {0};
+	auto_reasons struct reasons why = {0};
+
+	field_list_add(&was, path, "default", CHANGE_UPDATE, here, "deny");
+	field_list_add(&now, path, "allow", CHANGE_UPDATE, here, "[\"10.0.0.1\"]");
+	auto_json struct json_object *recorded = field_list_to_json(&was);
+	cr_expect_eq(field_list_diff(&now, recorded, &why), CHANGE_UPDATE);
+	cr_assert_eq(why.n, 2);
+	cr_expect_str_eq(why.v[0].old, "[]");
+	cr_expect_str_eq(why.v[0].new, "[\"10.0.0.1\"]");
+	cr_expect_str_eq(why.v[1].old, "deny");
+	cr_expect_str_eq(why.v[1].new, "allow");
+}
+
+Test(field_list, times_are_exact_and_have_a_unit)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} cases[] = {{0, "0s"}, {250, "250ms"}, {1500, "1500ms"}, {90000, "90s"}, {7200000, "2h"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_field_list struct field_list f = {0};
+
+		field_list_add_ms(&f, "b", "timeout", CHANGE_UPDATE, here, cases[i].ms);
+		cr_expect_str_eq(f.v[0].value, cases[i].text);
+	}
 }
 
 Test(field_list, sizes_are_exact)

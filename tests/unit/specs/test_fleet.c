@@ -62,7 +62,7 @@ Test(fleet, images_are_shared_by_reference_and_by_source)
 	cr_expect_eq(f->baselines[0].container.image, &f->images[0]);
 	cr_expect_eq(f->baselines[1].container.image, f->baselines[2].container.image);
 	cr_expect_str_eq(f->images[1].name, "oci:y");
-	cr_expect_not(f->images[0].inlined);
+	cr_expect_null(f->images[0].inlined);
 }
 
 Test(fleet, a_snapshot_wins_over_a_baseline_of_its_name)

@@ -73,7 +73,7 @@ Test(spec_good, the_minimal_spec_has_all_defaults)
 	cr_expect_not(b->keep_running);
 	cr_expect_str_eq(b->container.name, "main");
 	cr_expect_str_eq(b->container.image->source, "docker-archive:./nginx.tar");
-	cr_expect(b->container.image->inlined);
+	cr_expect_str_eq(b->container.image->inlined, "baselines.web.image");
 	cr_expect_str_eq(b->container.health.http, "http://:80/");
 	cr_expect_eq(b->container.health.interval_ms, 10000);
 	cr_expect_eq(b->container.health.start_interval_ms, 250);
