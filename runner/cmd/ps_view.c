@@ -169,9 +169,12 @@ static bool age_of(const char *created, int64_t unix_ms, char *ret, size_t size)
 
 	if (!created || !strptime(created, "%Y-%m-%dT%H:%M:%S", &tm))
 		return false;
-	int64_t ms = unix_ms - (int64_t)timegm(&tm) * 1000;
+	int64_t s = unix_ms / 1000 - (int64_t)timegm(&tm);
 	/* Seconds are enough for people. */
-	format_duration_ms(ms > 0 ? (uint64_t)(ms / 1000 * 1000) : 0, ret, size);
+	if (s > 0)
+		format_duration_ms((uint64_t)s * 1000, ret, size);
+	else
+		(void)snprintf(ret, size, "0s");
 	return true;
 }
 

@@ -148,10 +148,17 @@ static void release_dependents(struct exec *e, size_t step)
 	}
 }
 
+/* Part of another step: people are told of that one only. */
+static bool is_unlisted(const struct exec *e, size_t step)
+{
+	return e->x->plan->steps[step].action == CHANGE_NONE;
+}
+
 static void mark_not_tried(struct exec *e, size_t step)
 {
 	e->state[step] = STEP_NOT_TRIED;
 	e->out->not_tried++;
+	e->out->unlisted_not_tried += is_unlisted(e, step);
 	count_needs(e, step, e->using, -1);
 }
 
@@ -226,6 +233,7 @@ void exec_ended(struct exec *e, size_t step, const struct step_result *result, u
 	if (result->ok) {
 		e->state[step] = STEP_DONE;
 		e->out->done++;
+		e->out->unlisted_done += is_unlisted(e, step);
 		take_record(e, step, result->record);
 		release_dependents(e, step);
 	} else {

@@ -33,6 +33,7 @@ struct execute {
 
 struct execute_result {
 	size_t done, failed, killed, not_tried;
+	size_t unlisted_done, unlisted_not_tried; /* of these, steps that no plan shows */
 	bool interrupted, timed_out;
 	bool of_class[ERR_INTERRUPTED + 1]; /* failures seen */
 	struct err first;                   /* of the first failed step, its address in front */

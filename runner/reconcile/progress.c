@@ -1,7 +1,9 @@
 #include "progress.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "buf.h"
 #include "cleanup.h"
@@ -11,8 +13,10 @@
 #include "xalloc.h"
 
 #define ROWS_MAX 40 /* of the live table; what is finished gives way first */
+#define ROW_BYTES_MAX 4096
 #define SAY_MAX 48
 #define BAR_WIDTH 20
+#define SYMBOL_COLUMNS 4 /* "  ✓ " */
 
 enum row_state { ROW_WAITS, ROW_RUNS, ROW_DONE, ROW_FAILED };
 
@@ -32,9 +36,10 @@ struct progress {
 	struct progress_spec spec;
 	struct row *rows;
 	size_t n, cap;
-	size_t *row_of;       /* per step */
-	size_t drawn;         /* lines on the screen that are ours */
-	uint64_t *started_ms; /* per step, plain output */
+	size_t *row_of;        /* per step */
+	size_t columns, lines; /* the table may take, as of the last drawing */
+	size_t drawn;          /* lines on the screen that are ours */
+	uint64_t *started_ms;  /* per step, plain output */
 };
 
 static const char *action_of(const struct step *s)
@@ -53,7 +58,9 @@ static char *label_of(const struct graph *g, const struct node *n, bool group)
 
 	if (!group)
 		return resource_address(n->kind, n->name);
-	return xasprintf("%s/%s-*", g->ops[n->kind]->kind, f ? f->name : "");
+	/* What is taken away is known by its record alone, of whatever fleet. */
+	return f ? xasprintf("%s/%s-*", g->ops[n->kind]->kind, f->name)
+		 : xasprintf("%s/*", g->ops[n->kind]->kind);
 }
 
 static size_t find_row(struct progress *p, const struct node *n, const struct step *s, bool group)
@@ -165,26 +172,57 @@ static void add_bar(const struct row *r, struct buf *b)
 		buf_addf(b, "%zu failed ", r->failed);
 }
 
+/* A line that wraps would be two when the table is drawn over. */
+static void add_cut(const char *text, size_t columns, struct buf *b)
+{
+	size_t n = 0;
+
+	for (const char *at = text; *at; at++) {
+		n += ((unsigned char)*at & 0xc0) != 0x80;
+		if (n > columns)
+			return;
+		buf_add_char(b, *at);
+	}
+}
+
 static void add_row(const struct progress *p, const struct row *r, int widest, uint64_t now_ms,
 		    struct buf *b)
 {
-	char took[32] = "";
+	auto_buf struct buf text = BUF_INIT(ROW_BYTES_MAX);
 	uint64_t end_ms = r->running || !r->ended_ms ? now_ms : r->ended_ms;
+	char took[32] = "";
 
-	add_symbol(p, r, b);
-	buf_addf(b, "%-*s  %-7s ", widest, r->label, r->action);
+	buf_addf(&text, "%-*s  %-7s ", widest, r->label, r->action);
 	if (r->total > 1)
-		add_bar(r, b);
+		add_bar(r, &text);
 	if (r->started_ms)
 		format_duration_ms(end_ms - r->started_ms, took, sizeof(took));
-	buf_addf(b, "%7s  %.*s\033[K\n", took, SAY_MAX,
+	buf_addf(&text, "%7s  %.*s", took, SAY_MAX,
 		 r->say && state_of(r) != ROW_DONE ? r->say : "");
+	add_symbol(p, r, b);
+	add_cut(buf_str(&text), p->columns - SYMBOL_COLUMNS, b);
+	buf_add_str(b, "\033[K\n");
 }
 
 static bool is_shown(const struct progress *p, size_t row)
 {
-	return p->n <= ROWS_MAX || state_of(&p->rows[row]) == ROW_RUNS ||
+	return p->n <= p->lines || state_of(&p->rows[row]) == ROW_RUNS ||
 	       state_of(&p->rows[row]) == ROW_FAILED;
+}
+
+/* Drawn over is only what is still on the screen: the line below the table counts, too. */
+static void measure(struct progress *p)
+{
+	struct winsize size = {0};
+
+	p->columns = SIZE_MAX;
+	p->lines = ROWS_MAX;
+	if (ioctl(p->spec.fd, TIOCGWINSZ, &size) < 0)
+		return;
+	if (size.ws_col > SYMBOL_COLUMNS)
+		p->columns = size.ws_col;
+	if (size.ws_row > 1 && size.ws_row - 1u < ROWS_MAX)
+		p->lines = size.ws_row - 1u;
 }
 
 static void draw(struct progress *p, uint64_t now_ms)
@@ -193,12 +231,13 @@ static void draw(struct progress *p, uint64_t now_ms)
 	size_t lines = 0;
 	int widest = 0;
 
+	measure(p);
 	if (p->drawn)
 		buf_addf(&b, "\033[%zuA\r", p->drawn);
 	for (size_t i = 0; i < p->n; i++)
 		if ((int)strlen(p->rows[i].label) > widest)
 			widest = (int)strlen(p->rows[i].label);
-	for (size_t i = 0; i < p->n && lines < ROWS_MAX; i++) {
+	for (size_t i = 0; i < p->n && lines < p->lines; i++) {
 		if (!is_shown(p, i))
 			continue;
 		add_row(p, &p->rows[i], widest, now_ms, &b);

@@ -132,11 +132,12 @@ int session_open(const struct host *host, const struct fleet *fleet, const char 
 		.data = options->data,
 	};
 
+	/* The journal last: a run that never began was not cut off. */
 	if (r < 0 || (r = set_open(host, &how, &run.set, err)) < 0 ||
-	    (r = journal_open(host, run.set.dir, run.ctx.run, command, &run.journal, &last, err)) <
-		    0 ||
 	    (r = events_open(host, run.set.dir, options->events_path, options->json, &run.events,
-			     err)) < 0)
+			     err)) < 0 ||
+	    (r = journal_open(host, run.set.dir, run.ctx.run, command, &run.journal, &last, err)) <
+		    0)
 		return r;
 	/* Ports of the dead would be in the way of the living. */
 	if (fleet && (r = resource_sweep_networks(host, err)) < 0)
@@ -158,9 +159,9 @@ static void emit_summary(struct session *run, const struct execute_result *res)
 	if (!run->events)
 		return;
 	struct json_object *o = events_new(run->events, "summary");
-	json_add_u64(o, "done", res->done);
+	json_add_u64(o, "done", res->done - res->unlisted_done);
 	json_add_u64(o, "failed", res->failed + res->killed);
-	json_add_u64(o, "not_tried", res->not_tried);
+	json_add_u64(o, "not_tried", res->not_tried - res->unlisted_not_tried);
 	json_add_u64(o, "elapsed_ms", now_ms() - run->started_ms);
 	events_emit(run->events, o);
 }
@@ -192,8 +193,9 @@ static int judge(const struct execute_result *res, struct err *err)
 	if (res->failed + res->killed + res->not_tried == 0)
 		return 0;
 	(void)err_set(err, class_of(res), -ECANCELED,
-		      "%s: %zu done, %zu failed, %zu stopped, %zu not tried%s%s", what, res->done,
-		      res->failed, res->killed, res->not_tried, res->failed ? "; " : "",
+		      "%s: %zu done, %zu failed, %zu stopped, %zu not tried%s%s", what,
+		      res->done - res->unlisted_done, res->failed, res->killed,
+		      res->not_tried - res->unlisted_not_tried, res->failed ? "; " : "",
 		      res->first.msg);
 	if (res->first.hint[0])
 		(void)err_hint(err, "%s", res->first.hint);

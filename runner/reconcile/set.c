@@ -40,7 +40,8 @@ static int busy(const struct set_open *how, const struct buf *holder, struct err
 {
 	(void)err_set(err, ERR_BUSY, -EWOULDBLOCK, "set '%s' is locked by %s", how->name,
 		      holder->len ? buf_str(holder) : "another fcvm");
-	return err_hint(err, "wait for it, or leave --no-wait-lock out");
+	return err_hint(err, how->wait ? "give it more time than --timeout allowed"
+				       : "wait for it, or leave --no-wait-lock out");
 }
 
 static int try_lock(const struct set_open *how, const char *path, int *ret_fd, struct err *err)

@@ -15,19 +15,25 @@ static struct json_object *event(struct exec *e, const char *type, size_t step)
 	return o;
 }
 
+/* The members that every resource_* event has. */
+static struct json_object *resource_event(struct exec *e, const char *type, size_t step,
+					  uint64_t elapsed_ms)
+{
+	auto_free char *reason = plan_reason_text(e->x->g, &e->x->plan->steps[step]);
+	struct json_object *o = event(e, type, step);
+
+	json_add_str(o, "reason", reason);
+	json_add_u64(o, "elapsed_ms", elapsed_ms);
+	json_add_u64(o, "attempt", 1);
+	return o;
+}
+
 void tell_start(struct exec *e, size_t step, uint64_t now_ms)
 {
-	auto_free char *reason = NULL;
-
 	if (e->x->progress)
 		progress_start(e->x->progress, step, now_ms);
-	if (!e->x->events)
-		return;
-	reason = plan_reason_text(e->x->g, &e->x->plan->steps[step]);
-	struct json_object *o = event(e, "resource_start", step);
-	json_add_str(o, "reason", reason);
-	json_add_u64(o, "attempt", 1);
-	events_emit(e->x->events, o);
+	if (e->x->events)
+		events_emit(e->x->events, resource_event(e, "resource_start", step, 0));
 }
 
 void tell_say(struct exec *e, size_t step, const char *text, uint64_t started_ms)
@@ -36,14 +42,14 @@ void tell_say(struct exec *e, size_t step, const char *text, uint64_t started_ms
 		progress_say(e->x->progress, step, text);
 	if (!e->x->events)
 		return;
-	struct json_object *o = event(e, "resource_progress", step);
+	struct json_object *o = resource_event(e, "resource_progress", step, now_ms() - started_ms);
 	json_add_str(o, "text", text);
-	json_add_u64(o, "elapsed_ms", now_ms() - started_ms);
 	events_emit(e->x->events, o);
 }
 
 /* A boot that had to be tried again is never silent (decisions 25). */
-static void tell_retries(struct exec *e, size_t step, struct json_object *record)
+static void tell_retries(struct exec *e, size_t step, struct json_object *record,
+			 uint64_t elapsed_ms)
 {
 	struct json_object *list = NULL;
 
@@ -51,7 +57,7 @@ static void tell_retries(struct exec *e, size_t step, struct json_object *record
 	    !json_object_is_type(list, json_type_array))
 		return;
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
-		struct json_object *o = event(e, "resource_retry", step);
+		struct json_object *o = resource_event(e, "resource_retry", step, elapsed_ms);
 
 		json_add_str(o, "reason",
 			     json_object_get_string(json_object_array_get_idx(list, i)));
@@ -80,12 +86,13 @@ void tell_end(struct exec *e, size_t step, const struct step_result *result, uin
 		progress_end(e->x->progress, step, now_ms(), result->ok ? NULL : result->err.msg);
 	if (!e->x->events)
 		return;
+	uint64_t elapsed_ms = now_ms() - started_ms;
 	if (made) {
-		tell_retries(e, step, result->record);
+		tell_retries(e, step, result->record, elapsed_ms);
 		tell_ready(e, step, result->record);
 	}
-	struct json_object *o = event(e, result->ok ? "resource_done" : "resource_failed", step);
-	json_add_u64(o, "elapsed_ms", now_ms() - started_ms);
+	struct json_object *o = resource_event(e, result->ok ? "resource_done" : "resource_failed",
+					       step, elapsed_ms);
 	if (!result->ok)
 		json_add_str(o, "error", result->err.msg);
 	events_emit(e->x->events, o);

@@ -1,5 +1,8 @@
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "buf.h"
@@ -83,4 +86,67 @@ Test(progress, a_terminal_shows_one_line_a_resource_and_a_bar_for_clones)
 	cr_expect(strstr(last, "[######--------------] 1/3"), "%s", last);
 	cr_expect(strstr(last, "restoring"), "%s", last);
 	cr_expect(strstr(last, "· kernel/default"), "%s", last);
+}
+
+/* A terminal of that size; what is written to it can be read from *ret_master. */
+static int small_terminal(unsigned short rows, unsigned short columns, int *ret_master)
+{
+	const struct winsize size = {.ws_row = rows, .ws_col = columns};
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	char name[64];
+
+	cr_assert_geq(master, 0);
+	cr_assert_eq(grantpt(master), 0);
+	cr_assert_eq(unlockpt(master), 0);
+	cr_assert_eq(ptsname_r(master, name, sizeof(name)), 0);
+	int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	cr_assert_geq(slave, 0);
+	cr_assert_eq(ioctl(slave, TIOCSWINSZ, &size), 0);
+	*ret_master = master;
+	return slave;
+}
+
+Test(progress, no_line_is_wider_and_no_table_higher_than_the_terminal)
+{
+	auto_buf struct buf out = BUF_INIT(65536);
+	auto_rig struct rig rig;
+	auto_close int master = -1;
+	auto_close int slave = small_terminal(4, 30, &master);
+	char chunk[8192];
+
+	rig_make(&rig, NULL, NULL);
+	rig_inherit(&rig, NULL);
+	rig_plan(&rig);
+	const struct progress_spec spec = {
+		.fd = slave, .terminal = true, .g = &rig.g, .plan = &rig.plan};
+	auto_progress struct progress *p = progress_new(&spec);
+	size_t kernel = rig_step(&rig, VERB_CREATE, "kernel/default");
+	progress_start(p, kernel, 1000);
+	progress_say(p, kernel, "something that takes more than thirty columns to say");
+	progress_tick(p, 1200);
+	ssize_t n = read(master, chunk, sizeof(chunk));
+	cr_assert_gt(n, 0);
+	buf_add(&out, chunk, (size_t)n);
+	cr_expect_null(strstr(buf_str(&out), "thirty"), "%s", buf_str(&out));
+	cr_expect(strstr(buf_str(&out), "\033[1A"), "one row runs: %s", buf_str(&out));
+	cr_expect_null(strstr(buf_str(&out), "\033[7A"), "%s", buf_str(&out));
+}
+
+Test(progress, clones_that_are_taken_away_have_a_name)
+{
+	auto_buf struct buf out = BUF_INIT(1u << 20);
+	struct screen s;
+
+	rig_make(&s.rig, NULL, NULL);
+	rig_settle(&s.rig);
+	for (size_t i = 0; i < s.rig.g.n; i++)
+		s.rig.g.nodes[i].spec = NULL;
+	plan_destroy(&s.rig.g, s.rig.seen, &s.rig.plan);
+	cr_assert_eq(pipe(s.fds), 0);
+	const struct progress_spec spec = {
+		.fd = s.fds[1], .terminal = true, .g = &s.rig.g, .plan = &s.rig.plan};
+	s.p = progress_new(&spec);
+	progress_tick(s.p, 1000);
+	end(&s, &out);
+	cr_expect(strstr(buf_str(&out), " clone/*  "), "%s", buf_str(&out));
 }
