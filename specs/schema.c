@@ -10,7 +10,7 @@
 #include "xalloc.h"
 
 #define NAME_PATTERN "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-#define KEY_NAME_PATTERN "^x-|" NAME_PATTERN
+#define KEY_PATTERN "^x-|^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 #define SOURCE_PATTERN "^(oci-archive:|docker-archive:|oci:|dir:|containers-storage:|docker://).+"
 #define TEMPLATE_PATTERN "\\{\\{.*\\}\\}"
 
@@ -134,6 +134,14 @@ static struct json_object *schema_string(const struct field *f)
 	return o;
 }
 
+static struct json_object *schema_duration(const struct field *f)
+{
+	struct json_object *zero = json_object_new_object();
+
+	json_add_u64(zero, "const", 0); /* the one number that needs no unit */
+	return any_of(schema_string(f), zero);
+}
+
 static struct json_object *schema_int(const struct field *f)
 {
 	struct json_object *o = typed("integer", NULL);
@@ -209,7 +217,7 @@ static struct json_object *schema_map(const struct field *f)
 static struct json_object *(*const makers[FIELD_TYPES])(const struct field *) = {
 	[FIELD_TEXT] = schema_text,         [FIELD_BOOL] = schema_bool,
 	[FIELD_INT] = schema_int,           [FIELD_NUMBER] = schema_number,
-	[FIELD_SIZE] = schema_size,         [FIELD_DURATION] = schema_string,
+	[FIELD_SIZE] = schema_size,         [FIELD_DURATION] = schema_duration,
 	[FIELD_CHOICE] = schema_choice,     [FIELD_NAME] = schema_string,
 	[FIELD_REF] = schema_string,        [FIELD_NETWORK] = schema_string,
 	[FIELD_PATH] = schema_string,       [FIELD_URL] = schema_string,
@@ -227,7 +235,7 @@ static struct json_object *(*const makers[FIELD_TYPES])(const struct field *) = 
 static const char *key_pattern(const struct field *f)
 {
 	static const char *const patterns[] = {
-		[KEY_NAME] = KEY_NAME_PATTERN, [KEY_VAR] = "^x-|^[a-z][a-z0-9_]*$",
+		[KEY_NAME] = KEY_PATTERN,      [KEY_VAR] = "^x-|^[a-z][a-z0-9_]*$",
 		[KEY_ENVIRONMENT] = "^[^=]+$", [KEY_TEXT] = ".",
 		[KEY_INDEX] = "^x-|^[0-9]+$",
 	};
