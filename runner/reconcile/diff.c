@@ -54,7 +54,8 @@ static struct difference unhealthy(const struct seen *seen)
 {
 	struct difference d = {.change = CHANGE_REPLACE, .caused_by = NO_NODE};
 
-	reasons_add(&d.why, "state", (struct place){0}, seen->why ? seen->why : "gone", "ready");
+	reasons_add(&d.why, REASON_STATE, (struct place){0}, seen->why ? seen->why : "gone",
+		    "ready");
 	return d;
 }
 

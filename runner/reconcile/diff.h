@@ -6,6 +6,8 @@
 #include "resource.h"
 
 #define NO_NODE SIZE_MAX
+/* The path of a reason that is no field: what is there is not as it was left. */
+#define REASON_STATE "state"
 
 struct difference {
 	enum change change;

@@ -148,7 +148,7 @@ static void add_prune(struct build *b, size_t i)
 		add_step(b, i, VERB_PRUNE, CHANGE_NONE);
 	} else if (s->old) {
 		reasons_free(&b->diff[i].why);
-		reasons_add(&b->diff[i].why, "state", (struct place){0},
+		reasons_add(&b->diff[i].why, REASON_STATE, (struct place){0},
 			    "leftovers of an interrupted replace", "removed");
 		add_step(b, i, VERB_PRUNE, b->main_step[i] ? CHANGE_NONE : CHANGE_UPDATE);
 	}

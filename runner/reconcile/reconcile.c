@@ -74,6 +74,25 @@ static void tell_notes(const struct session *run)
 		run->options->warn(run->options->data, run->notes.v[i]);
 }
 
+/* What is not as it was left, whoever did it: a step says so by its reason. */
+static void tell_drift(struct session *run)
+{
+	for (size_t i = 0; i < run->plan.n; i++) {
+		const struct step *s = &run->plan.steps[i];
+		const struct node *n = &run->graph.nodes[s->node];
+
+		if (s->why.n == 0 || strcmp(s->why.v[0].path, REASON_STATE) != 0)
+			continue;
+		auto_free char *address = resource_address(n->kind, n->name);
+		struct json_object *o = events_new(run->events, "drift");
+
+		json_add_str(o, "resource", address);
+		json_add_str(o, "action", plan_action_name(s->action));
+		json_add_str(o, "reason", s->why.v[0].old);
+		events_emit(run->events, o);
+	}
+}
+
 static int tell_plan(struct session *run, struct err *err)
 {
 	const size_t *c = run->plan.count;
@@ -86,6 +105,7 @@ static int tell_plan(struct session *run, struct err *err)
 	json_add_u64(o, "replace", c[CHANGE_REPLACE]);
 	json_add_u64(o, "destroy", c[CHANGE_DESTROY]);
 	events_emit(run->events, o);
+	tell_drift(run);
 	if (!plan_is_empty(&run->plan))
 		tell_notes(run);
 	if (run->options->json || !run->options->print)
