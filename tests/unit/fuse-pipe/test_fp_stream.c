@@ -203,21 +203,28 @@ static void *send_much(void *data)
 	return NULL;
 }
 
+static void await_sending(struct world *w, bool wanted)
+{
+	bool sending = !wanted;
+
+	while (sending != wanted) {
+		(void)pthread_mutex_lock(&w->st->lock);
+		sending = w->st->sending;
+		(void)pthread_mutex_unlock(&w->st->lock);
+	}
+}
+
 /* Nothing of it may be cut: the guest could not find the next frame. */
 Test(fp_stream, the_most_that_can_wait_behind_a_writer_arrives_whole)
 {
 	struct world w = {0};
 	auto_free char *all = xcalloc(1, 2 * BEHIND + LARGEST);
 	pthread_t writer;
-	bool sending = false;
 
 	begin(&w);
+	await_sending(&w, false); /* the last of INIT's reply */
 	cr_assert_eq(pthread_create(&writer, NULL, send_much, &w), 0);
-	while (!sending) {
-		(void)pthread_mutex_lock(&w.st->lock);
-		sending = w.st->sending;
-		(void)pthread_mutex_unlock(&w.st->lock);
-	}
+	await_sending(&w, true);
 	fp_stream_send(w.st, all, BEHIND);
 	memset(all, 'x', LARGEST);
 	fp_stream_send(w.st, all, LARGEST);
