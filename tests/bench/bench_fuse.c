@@ -27,7 +27,7 @@
 #define FILES 1024
 #define SIZE 4096
 #define BIG_SIZE (256ul << 20)
-#define ROUNDS 5
+#define ROUNDS 9
 #define OPS 1000
 
 static const char *where; /* the side's path */
@@ -320,9 +320,43 @@ static void report(const struct measure *m, const double *medians, const bool *t
 	}
 }
 
-/* All of it, or the rows whose names begin with the argument. */
+/* The host is what everything is compared with. */
+static void choose_sides(char *const *names, bool there[SIDE_COUNT])
+{
+	for (int side = 0; side < SIDE_COUNT; side++) {
+		bool wanted = !*names || side == SIDE_HOST;
+
+		for (char *const *at = names; *at && !wanted; at++)
+			wanted = strcmp(*at, side_name((enum side)side)) == 0;
+		there[side] = wanted && side_is_there((enum side)side);
+	}
+}
+
+/* Sides take turns, and begin at another one each round: what a side leaves behind for the next
+ * does not always meet the same. */
+static void measure_rounds(struct sides *s, const struct measure *m, const bool *there,
+			   double medians[SIDE_COUNT])
+{
+	static double samples[SIDE_COUNT][ROUNDS];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < SIDE_COUNT; i++) {
+			int side = (i + round) % SIDE_COUNT;
+
+			if (there[side])
+				samples[side][round] = measure_once(s, (enum side)side, m);
+		}
+	}
+	for (int side = 0; side < SIDE_COUNT; side++)
+		if (there[side])
+			medians[side] = bench_quantile(samples[side], ROUNDS, 0.5);
+}
+
+/* bench-fuse [ROW [SIDE...]]: all of it, or the rows whose names begin so, and of those only the
+ * host and the sides named. */
 int main(int argc, char **argv)
 {
+	const char *only = argc > 1 ? argv[1] : "";
 	const char *parent = getenv("FCVM_BENCH_DIR");
 	struct sides s = {.up = SIDE_HOST};
 	bool there[SIDE_COUNT];
@@ -333,23 +367,13 @@ int main(int argc, char **argv)
 	}
 	sides_init(&s, parent ? parent : "/var/tmp");
 	fill(&s);
-	for (int side = 0; side < SIDE_COUNT; side++)
-		there[side] = side_is_there((enum side)side);
+	choose_sides(argc > 1 ? argv + 2 : argv + argc, there);
 	for (size_t i = 0; i < ARRAY_SIZE(measures); i++) {
-		const char *only = argc > 1 ? argv[1] : "";
-		double samples[SIDE_COUNT][ROUNDS], medians[SIDE_COUNT] = {0};
+		double medians[SIDE_COUNT] = {0};
 
 		if (strncmp(measures[i].name, only, strlen(only)) != 0)
 			continue;
-
-		for (int round = 0; round < ROUNDS; round++)
-			for (int side = 0; side < SIDE_COUNT; side++)
-				if (there[side])
-					samples[side][round] =
-						measure_once(&s, (enum side)side, &measures[i]);
-		for (int side = 0; side < SIDE_COUNT; side++)
-			if (there[side])
-				medians[side] = bench_quantile(samples[side], ROUNDS, 0.5);
+		measure_rounds(&s, &measures[i], there, medians);
 		report(&measures[i], medians, there);
 	}
 	sides_free(&s);
