@@ -13,6 +13,8 @@
 
 #define FDS_RESERVED 128 /* sockets, threads' temporaries */
 #define FDS_MIN 512
+/* The kernel's table of descriptors is made this large at once: 128 KiB. */
+#define FDS_AT_ONCE 16384
 #define NOBODY 65534
 
 static size_t fds_allowed(size_t wanted)
@@ -26,6 +28,15 @@ static size_t fds_allowed(size_t wanted)
 	return wanted && wanted < lim.rlim_max ? wanted : (size_t)lim.rlim_max;
 }
 
+/* In a process of several threads a table that must grow waits for a grace period of RCU, 10 to
+ * 20 ms in which a stream stands still: it would at 64 descriptors, at 128, 256 and so on. */
+static void grow_fd_table(int fd, size_t n)
+{
+	int last = fcntl(fd, F_DUPFD_CLOEXEC, (int)(n < FDS_AT_ONCE ? n : FDS_AT_ONCE) - 1);
+
+	cleanup_close_p(&last);
+}
+
 /* Of the descriptors, half are for hot inodes and a quarter each for open files and for locks: an
  * open file keeps its inode hot. */
 static int make_tables(struct fp_volume *v, fp_lock_done done, struct err *err)
@@ -33,6 +44,7 @@ static int make_tables(struct fp_volume *v, fp_lock_done done, struct err *err)
 	size_t fds = fds_allowed(v->opt.fds_max);
 	int r;
 
+	grow_fd_table(v->root_fd, fds);
 	fds = fds > FDS_MIN + FDS_RESERVED ? fds - FDS_RESERVED : FDS_MIN;
 	r = fp_inodes_new(v->root_fd, fds / 2, &v->inodes, err);
 	if (r < 0)

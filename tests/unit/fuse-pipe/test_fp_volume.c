@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -48,6 +50,28 @@ static void end(struct world *w)
 static void make(struct world *w, const char *name)
 {
 	(void)close(openat(w->root, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
+static unsigned long fd_table_size(void)
+{
+	auto_close int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	char text[4096] = "";
+
+	cr_assert_gt(read(fd, text, sizeof(text) - 1), 0);
+	const char *line = strstr(text, "\nFDSize:");
+	cr_assert_not_null(line);
+	return strtoul(line + strlen("\nFDSize:"), NULL, 10);
+}
+
+/* With threads it grows only after a grace period of RCU, and everything stands still. */
+Test(fp_volume, the_table_of_descriptors_is_large_before_there_are_threads)
+{
+	auto_world struct world w = {0};
+	struct rlimit lim;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	begin(&w);
+	cr_expect_geq(fd_table_size(), lim.rlim_max < 16384 ? lim.rlim_max : 16384);
 }
 
 Test(fp_volume, what_lies_elsewhere_is_noticed_however_it_was_opened)
