@@ -1,5 +1,6 @@
 #include "fp_run.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,9 +151,14 @@ void fp_run_later(struct fp_stream *st, const uint8_t *frame, size_t len)
 	fp_pool_add(st->pool, &j->job);
 }
 
-static bool is_big(const struct fp_request *q)
+/* Moves much data, or gives blocks back: a disk may be told of each, and wait for it. */
+static bool may_take_long(const struct fp_request *q)
 {
 	switch (q->head.opcode) {
+	case FUSE_OPEN:
+		return ((const struct fuse_open_in *)q->arg)->flags & O_TRUNC;
+	case FUSE_SETATTR:
+		return ((const struct fuse_setattr_in *)q->arg)->valid & FATTR_SIZE;
 	case FUSE_READ:
 		return ((const struct fuse_read_in *)q->arg)->size > INLINE_IO_MAX;
 	case FUSE_WRITE:
@@ -164,7 +170,7 @@ static bool is_big(const struct fp_request *q)
 
 bool fp_run_blocks(struct fp_stream *st, const struct fp_request *q, uint64_t now)
 {
-	if ((q->op->flags & FP_OP_BLOCKS) || is_big(q))
+	if ((q->op->flags & FP_OP_BLOCKS) || may_take_long(q))
 		return true;
 	/* What ends waiting must not wait itself. */
 	return atomic_load(&st->slow_until_ms) > now && !(q->op->flags & FP_OP_NO_NODE) &&

@@ -11,6 +11,7 @@
 
 #include "cleanup.h"
 #include "fp_ops.h"
+#include "fp_run.h"
 #include "io.h"
 #include "rig.h"
 #include "run.h"
@@ -279,4 +280,31 @@ Test(fp_stream, what_waits_for_a_worker_is_not_begun_when_the_stream_is_cut)
 	atomic_store(&w.st->slow_until_ms, UINT64_MAX);
 	cut_while_one_waits(&w, 2);
 	end_joined(&w);
+}
+
+Test(fp_stream, what_waits_for_a_disk_leaves_the_receiving_thread_alone)
+{
+	const struct fuse_open_in opens = {.flags = O_WRONLY}, cuts = {.flags = O_WRONLY | O_TRUNC};
+	const struct fuse_setattr_in mode = {.valid = FATTR_MODE}, size = {.valid = FATTR_SIZE};
+	const struct fuse_write_in small = {.size = 4096}, large = {.size = 1 << 20};
+	const struct fuse_fsync_in sync = {0};
+	const struct {
+		uint32_t opcode;
+		const void *arg;
+		bool blocks;
+	} cases[] = {
+		{FUSE_OPEN, &opens, false},   {FUSE_OPEN, &cuts, true},
+		{FUSE_SETATTR, &mode, false}, {FUSE_SETATTR, &size, true},
+		{FUSE_WRITE, &small, false},  {FUSE_WRITE, &large, true},
+		{FUSE_FSYNC, &sync, true},    {FUSE_FLUSH, NULL, false},
+	};
+	struct fp_stream st = {.fd = -1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct fp_request q = {.head = {.opcode = cases[i].opcode},
+					     .op = fp_op_find(cases[i].opcode),
+					     .arg = cases[i].arg};
+
+		cr_expect_eq(fp_run_blocks(&st, &q, 1), cases[i].blocks, "case %zu", i);
+	}
 }
