@@ -14,6 +14,7 @@ struct fp_pool {
 	void *data;
 	struct fp_job *first, **last;
 	size_t n, bytes;
+	unsigned int idle, blocked; /* who waits for a job, who for room */
 	bool stopping;
 	unsigned int n_threads;
 	pthread_t threads[];
@@ -21,9 +22,13 @@ struct fp_pool {
 
 static struct fp_job *take(struct fp_pool *p)
 {
+	bool wake = false;
+
 	(void)pthread_mutex_lock(&p->lock);
+	p->idle++;
 	while (!p->first && !p->stopping)
 		(void)pthread_cond_wait(&p->filled, &p->lock);
+	p->idle--;
 	struct fp_job *job = p->first;
 	if (job) {
 		p->first = job->next;
@@ -31,9 +36,11 @@ static struct fp_job *take(struct fp_pool *p)
 			p->last = &p->first;
 		p->n--;
 		p->bytes -= job->bytes;
-		(void)pthread_cond_signal(&p->drained);
+		wake = p->blocked > 0;
 	}
 	(void)pthread_mutex_unlock(&p->lock);
+	if (wake)
+		(void)pthread_cond_signal(&p->drained);
 	return job;
 }
 
@@ -93,13 +100,18 @@ void fp_pool_free(struct fp_pool *p)
 void fp_pool_add(struct fp_pool *p, struct fp_job *job)
 {
 	(void)pthread_mutex_lock(&p->lock);
+	p->blocked++;
 	while (p->n >= FP_JOBS_MAX || p->bytes >= FP_JOB_BYTES_MAX)
 		(void)pthread_cond_wait(&p->drained, &p->lock);
+	p->blocked--;
 	job->next = NULL;
 	*p->last = job;
 	p->last = &job->next;
 	p->n++;
 	p->bytes += job->bytes;
-	(void)pthread_cond_signal(&p->filled);
+	/* Signalled under the lock a worker would wake only to wait for it. */
+	bool wake = p->idle > 0;
 	(void)pthread_mutex_unlock(&p->lock);
+	if (wake)
+		(void)pthread_cond_signal(&p->filled);
 }
