@@ -21,11 +21,14 @@ static struct fp_id_slot *grow(struct fp_ids *t, size_t index)
 	return &t->slots[index];
 }
 
-/* Generations start anywhere, so that numbers of an earlier process mean nothing to this one. */
-static void next_generation(struct fp_id_slot *s)
+/* Generations start anywhere, so that numbers of an earlier process mean nothing to this one. One
+ * number drawn is enough: each place makes another of it. */
+static void next_generation(struct fp_ids *t, struct fp_id_slot *s, uint32_t index)
 {
+	while (t->seed == 0)
+		(void)!getrandom(&t->seed, sizeof(t->seed), 0);
 	if (s->generation == 0)
-		(void)!getrandom(&s->generation, sizeof(s->generation), 0);
+		s->generation = t->seed ^ index * 0x9e3779b1u;
 	s->generation = (s->generation + 1) & 0x7fffffff;
 }
 
@@ -36,7 +39,7 @@ uint64_t fp_ids_take(struct fp_ids *t, void *item)
 
 	t->free = s->next_free;
 	s->next_free = 0;
-	next_generation(s);
+	next_generation(t, s, index);
 	s->item = item;
 	return (uint64_t)s->generation << 32 | index;
 }

@@ -19,6 +19,7 @@ struct fp_ids {
 	struct fp_id_slot *slots; /* 0 is never used */
 	size_t n, cap;
 	uint32_t free;
+	uint32_t seed; /* of the generations places begin with */
 };
 
 void fp_ids_free(struct fp_ids *t);
