@@ -235,6 +235,8 @@ int fp_op_flush(struct fp_call *c)
 		return -ENOSYS; /* and is not asked again */
 	fp_lock_drop(c->vol->locks, o.file->in, in->lock_owner, false);
 	/* Network file systems report at close what went wrong with writes. */
+	if ((o.file->flags & O_ACCMODE) == O_RDONLY)
+		return 0;
 	int copy = fcntl(o.fd, F_DUPFD_CLOEXEC, 0);
 	return copy >= 0 && close(copy) < 0 ? -errno : 0;
 }
