@@ -125,12 +125,10 @@ static void unlink_bucket(struct fp_inodes *t, struct fp_inode *in)
 {
 	struct fp_inode **at = &t->buckets[bucket_of(in->dev, in->ino)];
 
-	for (; *at; at = &(*at)->chain) {
-		if (*at == in) {
-			*at = in->chain;
-			return;
-		}
-	}
+	while (*at && *at != in)
+		at = &(*at)->chain;
+	if (*at)
+		*at = in->chain;
 }
 
 static void free_inode(struct fp_inode *in)
@@ -168,27 +166,30 @@ static bool is_same(const struct fp_inode *in, int fd)
 {
 	struct fp_handle h = {0};
 
-	if (in->fd >= 0)
+	/* Pinned, or of a file system that has no handles. */
+	if (in->fd >= 0 || !in->handle)
 		return true;
-	if (!in->handle)
-		return true; /* of a file system that has none */
 	return fp_handle_of(fd, &h) == 0 && fp_handle_same(&h, in->handle);
+}
+
+static struct fp_inode *in_bucket(const struct fp_inodes *t, uint64_t dev, uint64_t ino)
+{
+	struct fp_inode *in = t->buckets[bucket_of(dev, ino)];
+
+	while (in && (in->dev != dev || in->ino != ino))
+		in = in->chain;
+	return in;
 }
 
 static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
 {
-	struct fp_inode *in = t->buckets[bucket_of(st->st_dev, st->st_ino)], *next;
+	struct fp_inode *in;
 
-	for (; in; in = next) {
-		next = in->chain;
-		if (in->dev != st->st_dev || in->ino != st->st_ino)
-			continue;
-		if (is_same(in, fd))
-			return in;
+	while ((in = in_bucket(t, st->st_dev, st->st_ino)) && !is_same(in, fd)) {
 		unlink_bucket(t, in);
 		in->stale = true;
 	}
-	return NULL;
+	return in;
 }
 
 static void set_name(const struct fp_inodes *t, struct fp_inode *in, uint64_t parent,
@@ -342,7 +343,6 @@ int fp_inode_fd(struct fp_inodes *t, struct fp_inode *in)
 int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd)
 {
 	int path_fd = fp_inode_fd(t, in);
-	char name[16];
 
 	if (path_fd < 0 || in->type != S_IFREG)
 		return path_fd < 0 ? path_fd : -EBADF;
@@ -351,12 +351,9 @@ int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd)
 	(void)pthread_mutex_unlock(&t->lock);
 	if (fd >= 0)
 		return fd;
-	(void)snprintf(name, sizeof(name), "%d", path_fd);
-	fd = openat(proc_fd, name, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	fd = fp_data_open(proc_fd, path_fd);
 	if (fd < 0)
-		fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
+		return fd;
 	(void)pthread_mutex_lock(&t->lock);
 	if (in->data_fd < 0) {
 		in->data_fd = TAKE_FD(fd);
@@ -399,6 +396,21 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t pa
 	return 0;
 }
 
+struct fp_inode *fp_inode_add_hot(struct fp_inodes *t, uint64_t dev, uint64_t ino)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	struct fp_inode *in = t->by_handle ? in_bucket(t, dev, ino) : NULL;
+	/* One without lookups has no record with the guest. */
+	if (in && in->fd >= 0 && in->lookups) {
+		in->refs++;
+		in->lookups++;
+	} else {
+		in = NULL;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return in;
+}
+
 bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
 {
 	(void)pthread_mutex_lock(&t->lock);
@@ -423,9 +435,7 @@ struct fp_inode *fp_inode_moved(struct fp_inodes *t, const struct stat *st, uint
 	if (t->by_handle)
 		return NULL;
 	(void)pthread_mutex_lock(&t->lock);
-	struct fp_inode *in = t->buckets[bucket_of(st->st_dev, st->st_ino)];
-	while (in && (in->dev != st->st_dev || in->ino != st->st_ino))
-		in = in->chain;
+	struct fp_inode *in = in_bucket(t, st->st_dev, st->st_ino);
 	if (in) {
 		in->refs++;
 		set_name(t, in, parent, name);
@@ -436,8 +446,6 @@ struct fp_inode *fp_inode_moved(struct fp_inodes *t, const struct stat *st, uint
 
 int fp_inode_place(struct fp_inodes *t, struct fp_inode *in, struct fp_place *ret)
 {
-	bool found;
-
 	*ret = (struct fp_place){.by_name = !t->by_handle};
 	(void)pthread_mutex_lock(&t->lock);
 	if (in->fd >= 0)
@@ -447,7 +455,7 @@ int fp_inode_place(struct fp_inodes *t, struct fp_inode *in, struct fp_place *re
 	if (in->name)
 		(void)snprintf(ret->name, sizeof(ret->name), "%s", in->name);
 	ret->parent = in->parent;
-	found = ret->by_name ? in->name != NULL : in->handle != NULL;
+	bool found = ret->by_name ? in->name != NULL : in->handle != NULL;
 	(void)pthread_mutex_unlock(&t->lock);
 	return found ? 0 : -EOPNOTSUPP;
 }

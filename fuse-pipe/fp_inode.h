@@ -60,6 +60,9 @@ int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd);
  * -ENFILE when the table is full. */
 int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t parent,
 		 const char *name, struct fp_inode **ret, bool *ret_new);
+/* A hot one of this device and number, with a reference and one lookup more; NULL when there is
+ * none or when its name would have to be noted. */
+struct fp_inode *fp_inode_add_hot(struct fp_inodes *t, uint64_t dev, uint64_t ino);
 /* What st is of has another name now. A reference to it where that changes its place, else NULL. */
 struct fp_inode *fp_inode_moved(struct fp_inodes *t, const struct stat *st, uint64_t parent,
 				const char *name);

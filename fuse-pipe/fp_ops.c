@@ -95,6 +95,15 @@ void fp_call_keep(struct fp_call *c, struct fp_inode *in)
 	c->n_items++;
 }
 
+static void put_entry(const struct fp_call *c, const struct fp_inode *in, const struct stat *st,
+		      struct fuse_entry_out *ret)
+{
+	*ret = (struct fuse_entry_out){.nodeid = in->id};
+	fp_call_valid(c, &ret->entry_valid, &ret->entry_valid_nsec);
+	fp_call_valid(c, &ret->attr_valid, &ret->attr_valid_nsec);
+	fp_volume_attr(c->vol, st, &ret->attr);
+}
+
 int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, uint64_t dir,
 		  const char *name, struct fuse_entry_out *ret)
 {
@@ -104,10 +113,7 @@ int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, uint64_
 
 	if (r < 0)
 		return r;
-	*ret = (struct fuse_entry_out){.nodeid = in->id};
-	fp_call_valid(c, &ret->entry_valid, &ret->entry_valid_nsec);
-	fp_call_valid(c, &ret->attr_valid, &ret->attr_valid_nsec);
-	fp_volume_attr(c->vol, st, &ret->attr);
+	put_entry(c, in, st, ret);
 	/* With the reply that was lost went the record. */
 	if (is_new || c->q->resent)
 		fp_call_keep(c, in);
@@ -234,6 +240,26 @@ static void forget(struct fp_call *c, uint64_t id, uint64_t n)
 	fp_seal_node_key(id, key);
 	fp_item_put(c->items, FP_T_DROP, key, sizeof(key));
 	c->n_items++;
+}
+
+/* The descriptor of a hot node pins its device and number: what has both is the node. */
+bool fp_call_entry_hot(struct fp_call *c, int dir_fd, uint64_t ino, const char *name,
+		       struct fuse_entry_out *ret)
+{
+	/* With a reply that was lost went the record. */
+	struct fp_inode *in =
+		c->q->resent ? NULL : fp_inode_add_hot(c->vol->inodes, c->vol->dev, ino);
+	struct stat st;
+
+	if (!in)
+		return false;
+	bool same = fp_volume_stat(c->vol, dir_fd, name, &st) == 0 && st.st_ino == ino;
+	if (same)
+		put_entry(c, in, &st, ret);
+	else
+		forget(c, in->id, 1);
+	fp_inode_put(c->vol->inodes, in);
+	return same;
 }
 
 static int op_forget(struct fp_call *c)

@@ -63,6 +63,10 @@ int fp_call_file(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *
  * directory `dir`, or NULL. */
 int fp_call_entry(struct fp_call *c, int path_fd, const struct stat *st, uint64_t dir,
 		  const char *name, struct fuse_entry_out *ret);
+/* The same for a name that the host's kernel has just read out, when the node is hot: nothing is
+ * opened. ino is what the directory said; false when it cannot be told so. */
+bool fp_call_entry_hot(struct fp_call *c, int dir_fd, uint64_t ino, const char *name,
+		       struct fuse_entry_out *ret);
 /* Asks the guest to keep what finds the node again. */
 void fp_call_keep(struct fp_call *c, struct fp_inode *in);
 void fp_call_valid(const struct fp_call *c, uint64_t *ret_s, uint32_t *ret_ns);

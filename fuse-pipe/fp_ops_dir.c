@@ -35,13 +35,16 @@ static bool is_dots(const char *name)
 }
 
 /* An entry that cannot be looked up is listed all the same; the guest asks if it must know. */
-static void look_up(const struct listing *l, const char *name, struct fuse_entry_out *ret)
+static void look_up(const struct listing *l, const struct dirent64_head *d,
+		    struct fuse_entry_out *ret)
 {
 	struct stat st;
-	int fd = is_dots(name) ? -ENOENT : fp_volume_lookup(l->c->vol, l->dir_fd, name, &st);
 
+	if (is_dots(d->name) || fp_call_entry_hot(l->c, l->dir_fd, d->ino, d->name, ret))
+		return;
+	int fd = fp_volume_lookup(l->c->vol, l->dir_fd, d->name, &st);
 	if (fd >= 0)
-		(void)fp_call_entry(l->c, fd, &st, l->c->q->head.nodeid, name, ret);
+		(void)fp_call_entry(l->c, fd, &st, l->c->q->head.nodeid, d->name, ret);
 }
 
 /* Long names fill a trailer sooner than its number of items does. */
@@ -66,7 +69,7 @@ static bool put_entry(struct listing *l, const struct dirent64_head *d)
 	if (l->plus) {
 		struct fuse_direntplus *plus = (struct fuse_direntplus *)at;
 
-		look_up(l, d->name, &plus->entry_out);
+		look_up(l, d, &plus->entry_out);
 		out = &plus->dirent;
 	}
 	out->ino = d->ino;

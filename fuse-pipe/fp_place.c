@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +41,17 @@ int fp_handle_open(int mount_fd, const struct fp_handle *handle)
 	int fd = open_by_handle_at(mount_fd, (struct file_handle *)&h,
 				   O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
+	return fd < 0 ? -errno : fd;
+}
+
+int fp_data_open(int proc_fd, int path_fd)
+{
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "%d", path_fd);
+	int fd = openat(proc_fd, name, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	return fd < 0 ? -errno : fd;
 }
 

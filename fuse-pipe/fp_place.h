@@ -32,5 +32,7 @@ bool fp_handles_work(int mount_fd);
 /* O_PATH descriptors, or a negative errno. */
 int fp_handle_open(int mount_fd, const struct fp_handle *handle);
 int fp_name_open(int dir_fd, const char *name);
+/* For reading and writing, or for reading alone, what an O_PATH descriptor refers to. */
+int fp_data_open(int proc_fd, int path_fd);
 
 #endif

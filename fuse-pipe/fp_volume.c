@@ -62,10 +62,12 @@ static void free_tables(struct fp_volume *v)
 	fp_inodes_free(TAKE_PTR(v->inodes));
 }
 
-static int stat_with_mount(int fd, struct statx *ret)
+static int stat_with_mount(int fd, const char *name, struct statx *ret)
 {
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS | STATX_MNT_ID,
-		  ret) < 0)
+	const int flags =
+		AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+
+	if (statx(fd, name, flags, STATX_BASIC_STATS | STATX_MNT_ID, ret) < 0)
 		return -errno;
 	return ret->stx_mask & STATX_MNT_ID ? 0 : -EOPNOTSUPP;
 }
@@ -73,7 +75,7 @@ static int stat_with_mount(int fd, struct statx *ret)
 static int learn_root(struct fp_volume *v, struct err *err)
 {
 	struct statx st;
-	int r = stat_with_mount(v->root_fd, &st);
+	int r = stat_with_mount(v->root_fd, "", &st);
 
 	if (r < 0)
 		return err_sys_code(err, r, "cannot stat the directory with its mount");
@@ -224,10 +226,10 @@ static void from_statx(const struct statx *x, struct stat *ret)
 	};
 }
 
-int fp_volume_check(const struct fp_volume *v, int fd, struct stat *ret)
+int fp_volume_stat(const struct fp_volume *v, int dir_fd, const char *name, struct stat *ret)
 {
 	struct statx st;
-	int r = stat_with_mount(fd, &st);
+	int r = stat_with_mount(dir_fd, name, &st);
 
 	if (r < 0)
 		return r;
@@ -235,6 +237,11 @@ int fp_volume_check(const struct fp_volume *v, int fd, struct stat *ret)
 		return -EXDEV;
 	from_statx(&st, ret);
 	return 0;
+}
+
+int fp_volume_check(const struct fp_volume *v, int fd, struct stat *ret)
+{
+	return fp_volume_stat(v, fd, "", ret);
 }
 
 int fp_volume_lookup(const struct fp_volume *v, int dir_fd, const char *name, struct stat *ret)

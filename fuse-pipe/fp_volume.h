@@ -74,6 +74,8 @@ int fp_volume_lookup(const struct fp_volume *v, int dir_fd, const char *name, st
 int fp_volume_reopen(const struct fp_volume *v, int path_fd, int flags);
 /* -EXDEV unless fd lies in the directory's mount and file system. */
 int fp_volume_check(const struct fp_volume *v, int fd, struct stat *ret);
+/* The same check and answer for a name in a directory, which is not opened. */
+int fp_volume_stat(const struct fp_volume *v, int dir_fd, const char *name, struct stat *ret);
 /* A referenced open file of the node and its descriptor (>= 0), or -EBADF, -ESTALE. */
 int fp_volume_file(struct fp_volume *v, uint64_t fh, uint64_t node, struct fp_file **ret);
 

@@ -9,6 +9,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "fp_abi.h"
+#include "rig.h"
 #include "run.h"
 #include "xalloc.h"
 
@@ -91,6 +92,26 @@ Test(fp_inode, two_names_of_one_inode_are_one_node)
 	cr_expect_not(is_new);
 	cr_expect_neq(add(&w, "c", NULL), a);
 	cr_expect_eq(fp_inodes_count(w.t).known, 3);
+}
+
+Test(fp_inode, only_a_hot_node_is_known_by_its_number)
+{
+	auto_world struct world w = {0};
+	struct stat st;
+
+	rig_need_root();
+	begin(&w, 100);
+	make(&w, "f");
+	cr_assert_eq(fstatat(w.fd, "f", &st, 0), 0);
+	cr_expect_null(fp_inode_add_hot(w.t, st.st_dev, st.st_ino));
+	uint64_t id = add(&w, "f", NULL);
+	struct fp_inode *in = fp_inode_add_hot(w.t, st.st_dev, st.st_ino);
+	cr_assert(in && in->id == id);
+	fp_inode_put(w.t, in);
+	cr_expect_not(fp_inode_forget(w.t, id, 1), "it was looked up twice");
+	cr_expect_null(fp_inode_add_hot(w.t, st.st_dev + 1, st.st_ino));
+	cr_expect(fp_inode_forget(w.t, id, 1));
+	cr_expect_null(fp_inode_add_hot(w.t, st.st_dev, st.st_ino));
 }
 
 Test(fp_inode, forged_ids_are_nobody)

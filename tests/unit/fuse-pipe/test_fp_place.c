@@ -40,6 +40,23 @@ Test(fp_place, who_may_not_open_handles_is_told_so)
 	cr_expect_not(fp_handles_work(proc));
 }
 
+Test(fp_place, data_is_opened_for_writing_where_that_is_allowed)
+{
+	auto_tmpdir char *dir = tmpdir_new("place");
+	auto_close int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_close int proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_close int made = openat(root, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	auto_close int f = fp_name_open(root, "f");
+	auto_close int d = fp_name_open(root, ".");
+
+	cr_assert_geq(made, 0);
+	auto_close int both = fp_data_open(proc, f);
+	cr_expect_eq(fcntl(both, F_GETFL) & O_ACCMODE, O_RDWR);
+	auto_close int reads = fp_data_open(proc, d);
+	cr_expect_eq(fcntl(reads, F_GETFL) & O_ACCMODE, O_RDONLY);
+	cr_expect_eq(fp_data_open(proc, 1 << 20), -ENOENT);
+}
+
 Test(fp_place, a_name_is_opened_beneath_its_directory)
 {
 	auto_tmpdir char *dir = tmpdir_new("place");
