@@ -131,9 +131,9 @@ static void wait_mounted(const struct sides *s)
 static void up_ours(struct sides *s, enum side side)
 {
 	static const char path[] = TEST_BUILD_DIR "/fuse-pipe-server";
-	const char *server[] = {path,      "--trust",        "full",      "--no-state",
-				"--cache", sides[side].name, "--spin-us", "30",
-				s->source, s->sock,          NULL};
+	/* As a volume of a VM: what a restart needs is kept. */
+	const char *server[] = {path,        "--trust", "full",    "--cache", sides[side].name,
+				"--spin-us", "30",      s->source, s->sock,   NULL};
 
 	s->pids[0] = spawn(server, -1);
 }
