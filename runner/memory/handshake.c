@@ -96,13 +96,19 @@ int handshake_read(struct handshake *h, int sock, struct err *err)
 }
 
 /* Before 1.12 Firecracker sent only page_size_kib, and that in bytes. */
-static int check_page_size(struct json_object *o, struct err *err)
+static int take_page_size(struct json_object *o, struct regions *regions, struct err *err)
 {
 	uint64_t size = json_opt_u64(o, "page_size", json_opt_u64(o, "page_size_kib", 0));
 
-	if (size != REGIONS_PAGE)
-		return err_set(err, ERR_GUEST, -EINVAL, "memory in pages of %ju bytes, expected %u",
-			       (uintmax_t)size, REGIONS_PAGE);
+	if (size != REGIONS_PAGE && size != REGIONS_HUGE_PAGE)
+		return err_set(err, ERR_GUEST, -EINVAL,
+			       "memory in pages of %ju bytes, expected %u or %u", (uintmax_t)size,
+			       REGIONS_PAGE, REGIONS_HUGE_PAGE);
+	if (regions->n > 0 && size != regions->page_size)
+		return err_set(err, ERR_GUEST, -EINVAL,
+			       "memory in pages of %ju and of %ju bytes, expected one size",
+			       (uintmax_t)regions->page_size, (uintmax_t)size);
+	regions->page_size = size;
 	return 0;
 }
 
@@ -114,8 +120,6 @@ static int parse_region(struct json_object *o, struct region *ret, struct err *e
 		r = json_get_u64(o, "size", &ret->size, err);
 	if (r == 0)
 		r = json_get_u64(o, "offset", &ret->offset, err);
-	if (r == 0)
-		r = check_page_size(o, err);
 	return r;
 }
 
@@ -143,6 +147,8 @@ int handshake_parse(const char *text, size_t len, uint64_t file_size, struct reg
 			return err_set(err, ERR_GUEST, -EINVAL,
 				       "memory layout: region %zu is not an object", i);
 		r = parse_region(o, &region, err);
+		if (r == 0)
+			r = take_page_size(o, &regions, err);
 		if (r == 0)
 			r = regions_add(&regions, &region, file_size, err);
 		if (r < 0)

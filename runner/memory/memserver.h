@@ -56,7 +56,7 @@ int memserver_connect(const char *sock_path, const struct memserver_announce *a,
 int memserver_ping(int conn, struct err *err);
 int memserver_read(int conn, struct err *err);
 
-/* {"pid","memory","bytes","zero_pages","clients":[{"vm_id","pid","faults","copied","zero","removed",
+/* {"pid","memory","bytes","zero_pages","clients":[{"vm_id","pid","page_size","faults","copied","zero","removed",
  *  "retried","p50_us","p99_us"}],"totals":{the same counts, of ended VMs too,
  * "clients","refused"}}; caller puts it. The same text, at most a second old, is in
  * <dir>/metrics.json. */

@@ -4,6 +4,7 @@
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,6 +12,10 @@
 #include "cleanup.h"
 
 #define BATCH 64
+/* The kernel may say EEXIST, too, when the pool of huge pages is empty. What really exists is found
+ * by no more faults in a row than a VMM has threads. */
+#define IN_VAIN_MAX 256
+#define HUGE_TRIES 3 /* the source may be unmapped again in between */
 
 void pager_init(struct pager *p, const struct pager_source *source, const struct regions *regions,
 		int uffd)
@@ -25,6 +30,11 @@ void pager_free(struct pager *p)
 {
 	cleanup_close_p(&p->uffd);
 	zeromap_free(&p->removed);
+}
+
+static bool is_huge(const struct pager *p)
+{
+	return p->regions.page_size != REGIONS_PAGE;
 }
 
 static uint64_t now_ns(void)
@@ -61,11 +71,18 @@ static ssize_t read_events(struct pager *p, struct uffd_msg *msgs)
 
 static int wake(struct pager *p, uint64_t page, struct err *err)
 {
-	struct uffdio_range range = {.start = page, .len = REGIONS_PAGE};
+	struct uffdio_range range = {.start = page, .len = p->regions.page_size};
 
 	if (ioctl(p->uffd, UFFDIO_WAKE, &range) < 0 && errno != ESRCH)
 		return err_sys(err, "cannot wake the VM");
 	return 0;
+}
+
+static int no_huge_page(uint64_t offset, struct err *err)
+{
+	(void)err_set(err, ERR_HOST, -ENOMEM, "the host has no free huge page for byte %ju",
+		      (uintmax_t)offset);
+	return err_hint(err, "raise vm.nr_hugepages");
 }
 
 /* The page was not put there by us; why decides whether that is fine. */
@@ -73,6 +90,8 @@ static int settle(struct pager *p, uint64_t page, uint64_t offset, struct err *e
 {
 	switch (errno) {
 	case EEXIST: /* another vCPU's fault on this page was answered first */
+		if (is_huge(p) && ++p->in_vain >= IN_VAIN_MAX)
+			return no_huge_page(offset, err);
 		return wake(p, page, err);
 	case EAGAIN: /* a REMOVE waits to be read: the vCPU faults again, behind it in the queue */
 		bump(&p->stats.retried, 1);
@@ -87,14 +106,51 @@ static int settle(struct pager *p, uint64_t page, uint64_t offset, struct err *e
 			       "cannot read snapshot memory at byte %ju of %ju: was it truncated?",
 			       (uintmax_t)offset, (uintmax_t)p->source->size);
 	default:
+		if (errno == ENOMEM && is_huge(p))
+			return no_huge_page(offset, err);
 		return err_sys(err, "cannot give the VM its page at byte %ju", (uintmax_t)offset);
 	}
+}
+
+/* A copy of a huge page whose source is not mapped here takes a second page of the pool while it
+ * lasts, which may be the one that is not there. */
+static int copy_huge(const struct pager *p, struct uffdio_copy *copy)
+{
+	int r = -1;
+
+	for (int try = 0; try < HUGE_TRIES && r < 0; try++) {
+		(void)madvise((void *)(uintptr_t)copy->src, copy->len, MADV_POPULATE_READ);
+		r = ioctl(p->uffd, UFFDIO_COPY, copy);
+		if (r < 0 && errno != ENOMEM)
+			break;
+	}
+	return r;
+}
+
+static int copy_page(struct pager *p, uint64_t page, const unsigned char *from, uint64_t offset,
+		     _Atomic uint64_t *count, struct err *err)
+{
+	struct uffdio_copy copy = {
+		.dst = page,
+		.src = (uintptr_t)from,
+		.len = p->regions.page_size,
+	};
+	int r = is_huge(p) ? copy_huge(p, &copy) : ioctl(p->uffd, UFFDIO_COPY, &copy);
+
+	if (r < 0)
+		return settle(p, page, offset, err);
+	p->in_vain = 0;
+	bump(count, 1);
+	return 0;
 }
 
 static int give_zero(struct pager *p, uint64_t page, uint64_t offset, struct err *err)
 {
 	struct uffdio_zeropage zero = {.range = {.start = page, .len = REGIONS_PAGE}};
 
+	/* hugetlbfs has no zero page to map. */
+	if (is_huge(p))
+		return copy_page(p, page, p->source->zeros, offset, &p->stats.zero, err);
 	if (ioctl(p->uffd, UFFDIO_ZEROPAGE, &zero) < 0)
 		return settle(p, page, offset, err);
 	bump(&p->stats.zero, 1);
@@ -103,16 +159,13 @@ static int give_zero(struct pager *p, uint64_t page, uint64_t offset, struct err
 
 static int give_copy(struct pager *p, uint64_t page, uint64_t offset, struct err *err)
 {
-	struct uffdio_copy copy = {
-		.dst = page,
-		.src = (uintptr_t)p->source->map + offset,
-		.len = REGIONS_PAGE,
-	};
+	return copy_page(p, page, p->source->map + offset, offset, &p->stats.copied, err);
+}
 
-	if (ioctl(p->uffd, UFFDIO_COPY, &copy) < 0)
-		return settle(p, page, offset, err);
-	bump(&p->stats.copied, 1);
-	return 0;
+static bool is_zero(const struct pager *p, uint64_t offset)
+{
+	return zeromap_test_all(&p->source->zero, offset, p->regions.page_size) ||
+	       zeromap_test_all(&p->removed, offset, p->regions.page_size);
 }
 
 static int serve_fault(struct pager *p, const struct uffd_msg *msg, struct err *err)
@@ -128,7 +181,7 @@ static int serve_fault(struct pager *p, const struct uffd_msg *msg, struct err *
 			       "the VM sent a fault at 0x%jx, outside the memory it announced",
 			       (uintmax_t)msg->arg.pagefault.address);
 	bump(&p->stats.faults, 1);
-	if (zeromap_test(&p->source->zero, offset) || zeromap_test(&p->removed, offset))
+	if (is_zero(p, offset))
 		return give_zero(p, page, offset, err);
 	return give_copy(p, page, offset, err);
 }

@@ -17,11 +17,14 @@ struct pager_source {
 				     truncated file is -EFAULT and no signal */
 	uint64_t size;
 	struct zeromap zero;
+	const unsigned char
+		*zeros; /* REGIONS_HUGE_PAGE of them: a huge page is zeroed by copying */
 };
 
 /* Written by the serving thread, read by any. */
 struct pager_stats {
-	_Atomic uint64_t faults, copied, zero, removed, retried;
+	_Atomic uint64_t faults, copied, zero, retried; /* pages of the VM's own size */
+	_Atomic uint64_t removed;                       /* pages of 4 KiB */
 	struct hist service; /* ns from reading the fault to the page being there */
 };
 
@@ -30,6 +33,7 @@ struct pager {
 	const struct pager_source *source;
 	struct regions regions;
 	struct zeromap removed; /* pages the VMM gave back: zero from then on */
+	unsigned int in_vain;   /* huge pages said to be there already, since the last one given */
 	bool plain_read;        /* the kernel knows no RWF_NOWAIT here (before 6.10) */
 	struct pager_stats stats;
 };

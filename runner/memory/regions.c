@@ -2,21 +2,20 @@
 
 #include <errno.h>
 
-#define PAGE_MASK ((uint64_t)REGIONS_PAGE - 1)
-
 static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {
 	return a < b + b_len && b < a + a_len;
 }
 
-static int check_one(const struct region *r, uint64_t file_size, struct err *err)
+static int check_one(const struct region *r, uint64_t page_size, uint64_t file_size,
+		     struct err *err)
 {
-	if (r->size == 0 || ((r->base | r->size | r->offset) & PAGE_MASK))
+	if (r->size == 0 || ((r->base | r->size | r->offset) & (page_size - 1)))
 		return err_set(err, ERR_GUEST, -EINVAL,
 			       "memory region at 0x%jx, size 0x%jx, offset 0x%jx: expected whole "
-			       "pages of %u bytes",
+			       "pages of %ju bytes",
 			       (uintmax_t)r->base, (uintmax_t)r->size, (uintmax_t)r->offset,
-			       REGIONS_PAGE);
+			       (uintmax_t)page_size);
 	if (r->base > UINT64_MAX - r->size)
 		return err_set(err, ERR_GUEST, -EOVERFLOW,
 			       "memory region at 0x%jx, size 0x%jx ends beyond the address space",
@@ -32,7 +31,7 @@ static int check_one(const struct region *r, uint64_t file_size, struct err *err
 int regions_add(struct regions *regions, const struct region *region, uint64_t file_size,
 		struct err *err)
 {
-	int r = check_one(region, file_size, err);
+	int r = check_one(region, regions->page_size, file_size, err);
 
 	if (r < 0)
 		return r;
@@ -59,7 +58,7 @@ bool regions_find_page(const struct regions *regions, uint64_t addr, uint64_t *r
 
 		if (addr < r->base || addr - r->base >= r->size)
 			continue;
-		*ret_page = addr & ~PAGE_MASK;
+		*ret_page = addr & ~(regions->page_size - 1);
 		*ret_offset = r->offset + (*ret_page - r->base);
 		return true;
 	}

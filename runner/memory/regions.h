@@ -10,6 +10,7 @@
 
 #define REGIONS_MAX 16
 #define REGIONS_PAGE 4096u
+#define REGIONS_HUGE_PAGE (2u << 20)
 
 struct region {
 	uint64_t base;   /* virtual address in the VMM */
@@ -20,10 +21,12 @@ struct region {
 struct regions {
 	struct region v[REGIONS_MAX];
 	size_t n;
+	uint64_t page_size; /* of all of them: REGIONS_PAGE, or REGIONS_HUGE_PAGE from hugetlbfs */
 };
 
-/* Appends one region after checking it: whole pages, no wrap-around, inside a file of file_size
- * bytes, sharing neither addresses nor file bytes with the others. regions is untouched on error.
+/* Appends one region after checking it: whole pages of page_size, no wrap-around, inside a file of
+ * file_size bytes, sharing neither addresses nor file bytes with the others. regions is untouched
+ * on error.
  */
 int regions_add(struct regions *regions, const struct region *region, uint64_t file_size,
 		struct err *err);

@@ -194,6 +194,11 @@ static int map_memory(const struct serve_spec *spec, struct pager_source *source
 		return err_sys(err, "cannot map snapshot memory");
 	source->map = map;
 	source->size = spec->size;
+	/* Never written: all of it is the kernel's one page of zeroes. */
+	map = mmap(NULL, REGIONS_HUGE_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (map == MAP_FAILED)
+		return err_sys(err, "cannot map a page of zeroes");
+	source->zeros = map;
 	return 0;
 }
 
@@ -249,6 +254,8 @@ void serve_free(struct serve *s)
 	}
 	if (s->source.map)
 		(void)munmap((void *)(uintptr_t)s->source.map, s->source.size);
+	if (s->source.zeros)
+		(void)munmap((void *)(uintptr_t)s->source.zeros, REGIONS_HUGE_PAGE);
 	zeromap_free(&s->source.zero);
 	cleanup_close_p(&s->note_fd);
 	(void)pthread_mutex_destroy(&s->lock);

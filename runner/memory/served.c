@@ -26,6 +26,7 @@ struct served {
 	struct loop_source listen, handing, deadline, exited;
 	struct handshake handshake;
 	struct serve_vm *serving;
+	uint64_t page_size; /* of its memory, once it is served */
 	bool gone;
 	unsigned int wrong_peers;
 };
@@ -61,6 +62,7 @@ struct json_object *served_metrics(const struct served *vm)
 	struct json_object *o = json_object_new_object();
 	json_add_str(o, "vm_id", vm->id);
 	json_add_u64(o, "pid", (uint64_t)vm->vmm.pid);
+	json_add_u64(o, "page_size", vm->page_size);
 	json_add_u64(o, "faults", load(&stats->faults));
 	json_add_u64(o, "copied", load(&stats->copied));
 	json_add_u64(o, "zero", load(&stats->zero));
@@ -177,6 +179,7 @@ static int take_over(struct served *vm, struct err *err)
 	stop_listening(vm);
 	for (size_t i = 0; i < regions.n; i++)
 		bytes += regions.v[i].size;
+	vm->page_size = regions.page_size;
 	s->clients++;
 	log_debug("vm %s: serving %ju bytes to process %d", vm->id, (uintmax_t)bytes, vm->vmm.pid);
 	control_note_handoff(vm->conn, bytes); /* vm may be freed */

@@ -25,11 +25,21 @@ int zeromap_scan(int fd, uint64_t size, struct zeromap *ret, struct err *err);
 size_t zeromap_mark(struct zeromap *map, uint64_t offset, uint64_t len);
 size_t zeromap_count(const struct zeromap *map);
 
+/* Is the page at this offset known to be zero? */
 static inline bool zeromap_test(const struct zeromap *map, uint64_t offset)
 {
 	size_t page = (size_t)(offset / 4096);
 
 	return page < map->pages && (map->bits[page / 64] >> (page % 64) & 1);
+}
+
+/* All of them from there on. */
+static inline bool zeromap_test_all(const struct zeromap *map, uint64_t offset, uint64_t len)
+{
+	for (uint64_t at = 0; at < len; at += 4096)
+		if (!zeromap_test(map, offset + at))
+			return false;
+	return true;
 }
 
 #endif

@@ -33,10 +33,10 @@ static void check_region(const struct regions *all, size_t i, uint64_t file_size
 	CHECK(v->base <= UINT64_MAX - (v->size - 1));
 	for (size_t k = 0; k < ARRAY_SIZE(probes); k++) {
 		CHECK(regions_find_page(all, probes[k], &page, &offset));
-		CHECK(page % REGIONS_PAGE == 0 && page <= probes[k]);
-		CHECK(probes[k] - page < REGIONS_PAGE);
+		CHECK(page % all->page_size == 0 && page <= probes[k]);
+		CHECK(probes[k] - page < all->page_size);
 		CHECK(offset - v->offset == page - v->base);
-		CHECK(offset <= file_size - REGIONS_PAGE);
+		CHECK(offset <= file_size - all->page_size);
 	}
 	CHECK(regions_clip(all, i, 0, UINT64_MAX, &offset, &len));
 	CHECK(offset == v->offset && len <= v->size);
@@ -74,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	if (handshake_parse((const char *)data, size, file_size, &regions, NULL) == 0) {
 		CHECK(regions.n > 0 && regions.n <= REGIONS_MAX);
+		CHECK(regions.page_size == REGIONS_PAGE || regions.page_size == REGIONS_HUGE_PAGE);
 		for (size_t i = 0; i < regions.n; i++)
 			check_region(&regions, i, file_size);
 	}

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
@@ -112,9 +113,13 @@ void rig_prepare(struct rig *rig, size_t pages)
 
 void rig_start(struct rig *rig, size_t pages)
 {
-	struct err err = {0};
-
 	rig_prepare(rig, pages);
+	rig_spawn(rig);
+}
+
+void rig_spawn(struct rig *rig)
+{
+	struct err err = {0};
 	const struct memserver_spec spec = {.dir = rig->dir,
 					    .memory = rig->memory,
 					    .tag = "test/memserver/x",
@@ -189,7 +194,13 @@ uint64_t rig_metric(struct rig *rig, const char *name)
 
 void guest_init(struct guest *g)
 {
-	*g = (struct guest){.uffd = -1, .sock = -1, .listen = -1, .conn = -1};
+	*g = (struct guest){.page_size = PAGE, .uffd = -1, .sock = -1, .listen = -1, .conn = -1};
+}
+
+void guest_init_huge(struct guest *g)
+{
+	guest_init(g);
+	g->page_size = HUGE;
 }
 
 void guest_free(struct guest *g)
@@ -223,12 +234,13 @@ int guest_announce(struct rig *rig, struct guest *g, const char *id, pid_t pid, 
 
 void guest_map(struct guest *g, size_t pages, uint64_t features)
 {
+	int huge = g->page_size == HUGE ? MAP_HUGETLB | MAP_HUGE_2MB : 0;
 	struct uffdio_api api = {.api = UFFD_API, .features = features};
 	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
 
 	g->len = pages * PAGE;
 	g->mem = mmap(NULL, g->len, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | huge, -1, 0);
 	cr_assert_neq(g->mem, MAP_FAILED);
 	g->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	cr_assert_geq(g->uffd, 0);
@@ -255,9 +267,10 @@ void guest_send(const struct guest *g, const char *text, const int *fds, size_t 
 
 void guest_hand_off(struct guest *g)
 {
-	auto_free char *text = xasprintf("[{\"base_host_virt_addr\":%ju,\"size\":%zu,\"offset\":0,"
-					 "\"page_size\":4096,\"page_size_kib\":4096}]",
-					 (uintmax_t)(uintptr_t)g->mem, g->len);
+	auto_free char *text =
+		xasprintf("[{\"base_host_virt_addr\":%ju,\"size\":%zu,\"offset\":0,"
+			  "\"page_size\":%zu,\"page_size_kib\":%zu}]",
+			  (uintmax_t)(uintptr_t)g->mem, g->len, g->page_size, g->page_size);
 
 	guest_connect(g);
 	guest_send(g, text, &g->uffd, 1);

@@ -13,6 +13,7 @@
 #include "memserver.h"
 
 #define PAGE ((size_t)4096)
+#define HUGE (512 * PAGE)
 #define RIG_UID 1879049000u /* what the server becomes */
 
 /* Of every four pages: data, data, zero bytes written, a hole. */
@@ -26,11 +27,12 @@ struct rig {
 };
 
 /* Fails the test when something does not work. */
-void rig_start(struct rig *rig, size_t pages);
-void rig_stop(struct rig *rig); /* by force */
+void rig_start(struct rig *rig, size_t pages); /* rig_prepare, rig_spawn */
+void rig_stop(struct rig *rig);                /* by force */
 #define auto_rig __attribute__((cleanup(rig_stop)))
 /* Only the directory, the memory file and the host; no process. */
 void rig_prepare(struct rig *rig, size_t pages);
+void rig_spawn(struct rig *rig);
 /* Signals the server and waits for its end when it is deadly. */
 void rig_kill(struct rig *rig, int sig);
 /* The byte at this offset of the memory file. */
@@ -46,7 +48,7 @@ uint64_t rig_random(uint64_t *seed, uint64_t n);
 /* Memory as a VMM has it: anonymous, registered, not handed over yet. */
 struct guest {
 	unsigned char *mem;
-	size_t len;
+	size_t len, page_size;
 	int uffd;
 	int sock;   /* to the server's listener of this VM */
 	int listen; /* the supervisor's */
@@ -55,6 +57,7 @@ struct guest {
 };
 
 void guest_init(struct guest *g);
+void guest_init_huge(struct guest *g); /* memory from hugetlbfs, whole 2 MiB pages of it */
 void guest_free(struct guest *g);
 #define auto_guest __attribute__((cleanup(guest_free)))
 /* Binds a socket and announces process pid of user uid; negative with err when refused. */

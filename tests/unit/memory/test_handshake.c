@@ -38,6 +38,13 @@ Test(handshake, what_firecracker_sends_is_understood)
 		     0, "%s", err.msg);
 	cr_expect_eq(r.n, 2);
 	cr_expect_eq(r.v[1].offset, 4096);
+	cr_expect_eq(r.page_size, 4096);
+	cr_assert_eq(parse("[{\"base_host_virt_addr\":2097152,\"size\":4194304,\"offset\":0,"
+			   "\"page_size\":2097152,\"page_size_kib\":2097152}]",
+			   &r, &err),
+		     0, "%s", err.msg);
+	cr_expect_eq(r.n, 1);
+	cr_expect_eq(r.page_size, 2097152);
 }
 
 #define R(base, size, offset)                                                    \
@@ -83,10 +90,17 @@ static const struct {
 	 "memory regions at 0x1000 and 0x2000 overlap"},
 	{"[" R("4096", "8192", "0") "," R("65536", "4096", "4096") "]",
 	 "memory regions at 0x1000 and 0x10000 overlap"},
-	{"[{\"base_host_virt_addr\":2097152,\"size\":2097152,\"offset\":0,\"page_size\":2097152}]",
-	 "memory in pages of 2097152 bytes, expected 4096"},
+	{"[{\"base_host_virt_addr\":1073741824,\"size\":1073741824,\"offset\":0,\"page_size\":"
+	 "1073741824}]",
+	 "memory in pages of 1073741824 bytes, expected 4096 or 2097152"},
+	{"[{\"base_host_virt_addr\":4096,\"size\":2097152,\"offset\":0,\"page_size\":2097152}]",
+	 "memory region at 0x1000, size 0x200000, offset 0x0: expected whole pages of 2097152 "
+	 "bytes"},
+	{"[{\"base_host_virt_addr\":2097152,\"size\":2097152,\"offset\":0,\"page_size\":2097152}"
+	 "," R("4096", "4096", "2097152") "]",
+	 "memory in pages of 2097152 and of 4096 bytes, expected one size"},
 	{"[{\"base_host_virt_addr\":4096,\"size\":4096,\"offset\":0}]",
-	 "memory in pages of 0 bytes, expected 4096"},
+	 "memory in pages of 0 bytes, expected 4096 or 2097152"},
 	{"[" R("4096", "4096", "0") "] x", "invalid JSON at byte 71: more text after the value"},
 };
 

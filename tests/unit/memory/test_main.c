@@ -166,6 +166,7 @@ Test(main, metrics_name_each_vm)
 	struct json_object *c = json_object_array_get_idx(clients, 0);
 	cr_expect_str_eq(json_opt_str(c, "vm_id", ""), "vm-a");
 	cr_expect_eq(json_opt_u64(c, "pid", 0), (uint64_t)getpid());
+	cr_expect_eq(json_opt_u64(c, "page_size", 0), PAGE);
 	cr_expect_eq(json_opt_u64(c, "faults", 0), 65);
 	cr_expect_eq(json_opt_u64(c, "copied", 0), 32);
 	cr_expect_eq(json_opt_u64(c, "zero", 0), 33);

@@ -7,15 +7,19 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "io.h"
 #include "rig.h"
+#include "xalloc.h"
 
 struct desk {
 	struct guest g;
@@ -23,18 +27,28 @@ struct desk {
 	struct pager pager;
 };
 
-static void desk_start(struct desk *d)
+#define FILLED 7 /* every byte of the snapshot */
+
+static void desk_start_with(struct desk *d, size_t pages)
 {
-	struct regions regions = {.n = 1};
+	struct regions regions = {.n = 1, .page_size = REGIONS_PAGE};
 
 	guest_init(&d->g);
-	guest_map(&d->g, 8, UFFD_FEATURE_EVENT_REMOVE);
-	d->source.size = 8 * PAGE;
-	d->source.map = mmap(NULL, d->source.size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	cr_assert_neq(d->source.map, MAP_FAILED);
+	guest_map(&d->g, pages, UFFD_FEATURE_EVENT_REMOVE);
+	d->source.size = pages * PAGE;
+	void *map = mmap(NULL, d->source.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+	cr_assert_neq(map, MAP_FAILED);
+	memset(map, FILLED, d->source.size);
+	d->source.map = map;
 	zeromap_init(&d->source.zero, d->source.size);
 	regions.v[0] = (struct region){(uintptr_t)d->g.mem, d->g.len, 0};
 	pager_init(&d->pager, &d->source, &regions, fcntl(d->g.uffd, F_DUPFD_CLOEXEC, 0));
+}
+
+static void desk_start(struct desk *d)
+{
+	desk_start_with(d, 8);
 }
 
 static void desk_end(struct desk *d)
@@ -94,5 +108,120 @@ Test(pager, where_it_does_block_a_signal_ends_the_read)
 	}
 	cr_assert_eq(pthread_join(thread, NULL), 0);
 	cr_expect_eq(atomic_load(&s.result), -EINTR);
+	desk_end(&d);
+}
+
+/* --- removals, told apart from faults --- */
+
+struct touch {
+	const unsigned char *byte;
+	int seen;
+	pthread_t thread;
+	atomic_int tid; /* once nothing is left to do but to touch */
+};
+
+static void *touch(void *data)
+{
+	struct touch *t = data;
+
+	atomic_store(&t->tid, gettid());
+	t->seen = *(const volatile unsigned char *)t->byte;
+	return NULL;
+}
+
+static bool sleeps(int tid)
+{
+	auto_free char *path = xasprintf("/proc/self/task/%d/stat", tid);
+	auto_buf struct buf stat = BUF_INIT(4096);
+
+	cr_assert_geq(file_read(path, stat.max - 1, &stat, NULL), 0);
+	const char *state = strrchr(buf_str(&stat), ')');
+	return state && strchr("SD", state[2]);
+}
+
+/* Returns when the fault waits to be read. */
+static void touch_start(struct touch *t, const struct desk *d, size_t page)
+{
+	*t = (struct touch){.byte = d->g.mem + page * PAGE, .seen = -1};
+	cr_assert_eq(pthread_create(&t->thread, NULL, touch, t), 0);
+	while (atomic_load(&t->tid) == 0 || !sleeps(atomic_load(&t->tid)))
+		(void)sched_yield();
+}
+
+struct removal {
+	unsigned char *from;
+	size_t len;
+	int result;
+	pthread_t thread;
+};
+
+static void *remove_range(void *data)
+{
+	struct removal *r = data;
+
+	r->result = madvise(r->from, r->len, MADV_DONTNEED);
+	return NULL;
+}
+
+/* Returns when the removal waits to be read: until it is, the kernel takes no page from us. */
+static void removal_start(struct removal *r, const struct desk *d, size_t page, size_t n)
+{
+	/* From no address at all: refused, in one way before the removal and in another after. */
+	struct uffdio_copy probe = {.dst = (uintptr_t)d->g.mem, .src = 1, .len = PAGE};
+
+	*r = (struct removal){.from = d->g.mem + page * PAGE, .len = n * PAGE, .result = -1};
+	cr_assert_eq(pthread_create(&r->thread, NULL, remove_range, r), 0);
+	do
+		cr_assert_lt(ioctl(d->g.uffd, UFFDIO_COPY, &probe), 0);
+	while (errno != EAGAIN);
+}
+
+Test(pager, a_fault_queued_before_the_removal_of_its_page_is_answered_after_it, .timeout = 60)
+{
+	struct desk d = {0};
+	struct touch removed, kept;
+	struct removal removal;
+	struct err err = {0};
+
+	desk_start(&d);
+	touch_start(&removed, &d, 2);
+	touch_start(&kept, &d, 5);
+	removal_start(&removal, &d, 2, 2);
+	while (d.pager.stats.copied + d.pager.stats.zero < 2)
+		cr_assert_geq(pager_serve(&d.pager, &err), 0, "%s", err.msg);
+	cr_assert_eq(pthread_join(removed.thread, NULL), 0);
+	cr_assert_eq(pthread_join(kept.thread, NULL), 0);
+	cr_assert_eq(pthread_join(removal.thread, NULL), 0);
+	cr_expect_eq(removal.result, 0);
+	cr_expect_eq(removed.seen, 0);
+	cr_expect_eq(kept.seen, FILLED);
+	cr_expect_eq(d.pager.stats.removed, 2);
+	desk_end(&d);
+}
+
+/* More faults than one read takes, and the kernel hands out faults first: all are answered, or
+ * asked again, while a removal waits behind them. */
+Test(pager, faults_in_front_of_a_removal_that_is_not_read_yet_are_asked_again, .timeout = 60)
+{
+	enum { FAULTS = 100 };
+	struct touch touches[FAULTS];
+	struct desk d = {0};
+	struct removal removal;
+	struct err err = {0};
+
+	desk_start_with(&d, FAULTS);
+	for (size_t i = 0; i < FAULTS; i++)
+		touch_start(&touches[i], &d, i);
+	removal_start(&removal, &d, 10, 20);
+	while (d.pager.stats.copied + d.pager.stats.zero < FAULTS)
+		cr_assert_geq(pager_serve(&d.pager, &err), 0, "%s", err.msg);
+	cr_assert_eq(pthread_join(removal.thread, NULL), 0);
+	cr_expect_eq(removal.result, 0);
+	for (size_t i = 0; i < FAULTS; i++) {
+		cr_assert_eq(pthread_join(touches[i].thread, NULL), 0);
+		cr_expect_eq(touches[i].seen, i >= 10 && i < 30 ? 0 : FILLED, "page %zu", i);
+	}
+	cr_expect_gt(d.pager.stats.retried, 0);
+	cr_expect_eq(d.pager.stats.removed, 20);
 	desk_end(&d);
 }

@@ -13,7 +13,7 @@ static const struct region high = {.base = 0x7f0000000000, .size = 0x4000, .offs
 
 static struct regions two(void)
 {
-	struct regions r = {.n = 0};
+	struct regions r = {.n = 0, .page_size = REGIONS_PAGE};
 
 	cr_assert_eq(regions_add(&r, &low, FILE_SIZE, NULL), 0);
 	cr_assert_eq(regions_add(&r, &high, FILE_SIZE, NULL), 0);
@@ -88,7 +88,7 @@ Test(regions, neighbours_that_touch_do_not_overlap)
 
 Test(regions, the_whole_address_space_below_its_last_page_can_be_described)
 {
-	struct regions r = {.n = 0};
+	struct regions r = {.n = 0, .page_size = REGIONS_PAGE};
 	const struct region last = {.base = TOP - 0x1fff, .size = 0x1000, .offset = 0};
 	uint64_t page = 0, offset = 1;
 
@@ -99,9 +99,33 @@ Test(regions, the_whole_address_space_below_its_last_page_can_be_described)
 	cr_expect_not(regions_find_page(&r, TOP, &page, &offset));
 }
 
+Test(regions, huge_pages_are_whole_ones_too)
+{
+	static const uint64_t huge = REGIONS_HUGE_PAGE;
+	static const struct region ragged[] = {
+		{.base = 0x10000, .size = huge, .offset = 0},
+		{.base = huge, .size = huge + REGIONS_PAGE, .offset = 0},
+		{.base = huge, .size = huge, .offset = REGIONS_PAGE},
+	};
+	const struct region good = {.base = 3 * huge, .size = 2 * huge, .offset = huge};
+	struct regions r = {.page_size = huge};
+	struct err err = {0};
+	uint64_t page = 0, offset = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ragged); i++) {
+		cr_expect_eq(regions_add(&r, &ragged[i], 8 * huge, &err), -EINVAL);
+		cr_expect(strstr(err.msg, ": expected whole pages of 2097152 bytes"), "%s",
+			  err.msg);
+	}
+	cr_assert_eq(regions_add(&r, &good, 8 * huge, &err), 0, "%s", err.msg);
+	cr_expect(regions_find_page(&r, 5 * huge - 1, &page, &offset));
+	cr_expect_eq(page, 4 * huge);
+	cr_expect_eq(offset, 2 * huge);
+}
+
 Test(regions, there_is_a_limit)
 {
-	struct regions r = {.n = 0};
+	struct regions r = {.n = 0, .page_size = REGIONS_PAGE};
 	struct err err = {0};
 
 	for (uint64_t i = 0; i < REGIONS_MAX; i++) {

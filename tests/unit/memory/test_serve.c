@@ -26,7 +26,7 @@ struct bench {
 static void bench_start(struct bench *b, bool plain_read)
 {
 	struct err err = {0};
-	struct regions regions = {.n = 1};
+	struct regions regions = {.n = 1, .page_size = REGIONS_PAGE};
 
 	rig_prepare(&b->rig, 64);
 	b->memory = open(b->rig.memory, O_RDONLY | O_CLOEXEC);
@@ -78,7 +78,7 @@ Test(serve, a_userfaultfd_that_was_never_set_up_ends_at_once)
 {
 	struct bench b = {0};
 	struct err err = {0}, why = {0};
-	struct regions regions = {.n = 1, .v = {{4096, 4096, 0}}};
+	struct regions regions = {.n = 1, .v = {{4096, 4096, 0}}, .page_size = REGIONS_PAGE};
 	auto_close int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
 	struct serve_vm *raw = NULL;
 
