@@ -99,6 +99,7 @@ void check_spec(struct decode *d);
 void check_clones(struct decode *d);
 /* Only without problems so far: references become pointers, what is built in is added. */
 void link_spec(struct decode *d);
+void check_memory(struct decode *d);
 void check_volumes(struct decode *d);
 void check_ports(struct decode *d);
 

@@ -103,8 +103,10 @@ static const struct field baseline_fields[] = {
 	{"sandbox", FIELD_CHOICE, .dflt = "namespace", .choices = "namespace|jailer|none",
 	 .class = CLASS_CASCADE, AT(baseline_spec, sandbox),
 	 .doc = "What the VMM is locked in, beyond a user of its own without privileges."},
-	{"huge_pages", FIELD_CHOICE, .dflt = "none", .choices = "none|2M", .class = CLASS_CASCADE,
-	 .by = BY_SPEED, .doc = "Page size of guest memory."},
+	{"huge_pages", FIELD_CHOICE, .flags = FIELD_STORE_INDEX, .dflt = "none",
+	 .choices = "none|2M", .class = CLASS_CASCADE, AT(baseline_spec, huge_pages),
+	 .doc = "Page size of guest memory: 2M takes it from the host's pool of huge pages "
+		"(firecracker and backend uffd only)."},
 	{"network", FIELD_NETWORK, .dflt = "auto", .choices = "auto|bridged|rootless|none",
 	 .class = CLASS_REPLACE, IN(baseline_spec, network_ref),
 	 .at = offsetof(struct baseline_spec, network_at) + 1,

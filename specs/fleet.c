@@ -37,6 +37,7 @@ static void decode_all(struct decode *d, const struct strv *sets)
 	if (diag_errors(d->diag))
 		return;
 	link_spec(d);
+	check_memory(d);
 	check_volumes(d);
 	check_ports(d);
 }

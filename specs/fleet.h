@@ -119,6 +119,8 @@ struct port_spec { /* a port of each clone; fleet_port() tells which */
 	struct template *compiled;
 };
 
+enum huge_pages { HUGE_PAGES_NONE, HUGE_PAGES_2M };
+
 struct baseline_spec {
 	char *name;
 	struct place at;
@@ -127,11 +129,12 @@ struct baseline_spec {
 	const struct rootfs_spec *rootfs;
 	uint32_t cpus;
 	uint64_t memory_bytes;
-	char *engine;      /* "auto" | "qemu" | "firecracker" */
-	char *sandbox;     /* "namespace" | "jailer" | "none" */
+	char *engine;  /* "auto" | "qemu" | "firecracker" */
+	char *sandbox; /* "namespace" | "jailer" | "none" */
+	enum huge_pages huge_pages;
 	char *network_ref; /* as written */
 	const struct network_spec *network;
-	struct place cpus_at, memory_at, engine_at, sandbox_at, network_at;
+	struct place cpus_at, memory_at, engine_at, sandbox_at, huge_pages_at, network_at;
 	struct port_spec *ports; /* no field of a spec: podman run -p */
 	size_t n_ports;
 	struct mount_spec *volumes;

@@ -3,6 +3,7 @@
 #include "cleanup.h"
 #include "doctor.h"
 #include "file.h"
+#include "hugepages.h"
 #include "json.h"
 #include "memserver.h"
 #include "parse.h"
@@ -100,6 +101,26 @@ static void check_uffd(const struct examined *e, const char *name, struct findin
 		buf_add_str(&f->hint, "snapshots use 'backend: file' instead");
 }
 
+/* Wanted for `huge_pages: 2M` only. */
+static void check_hugepages(const struct examined *e, const char *name, struct finding *f)
+{
+	struct hugepages pool = {0};
+	struct err err = {0};
+
+	(void)e;
+	(void)name;
+	if (hugepages_read(HUGEPAGES_DIR, &pool, &err) < 0) {
+		buf_add_str(&f->value, err.msg);
+		return;
+	}
+	f->ok = pool.total > 0;
+	buf_addf(&f->value, "%llu of 2 MiB, %llu free", (unsigned long long)pool.total,
+		 (unsigned long long)pool.free);
+	if (!f->ok)
+		buf_add_str(&f->hint, "only 'huge_pages: 2M' needs them: sysctl vm.nr_hugepages=N, "
+				      "N times 2 MiB for all such VMs together");
+}
+
 static void check_reflink(const struct examined *e, const char *name, struct finding *f)
 {
 	(void)name;
@@ -185,6 +206,7 @@ static const struct check checks[] = {
 	{"jailer", false, check_jailer},
 	{"kvm", false, check_kvm},
 	{"userfaultfd", false, check_uffd},
+	{"hugepages", false, check_hugepages},
 	{"reflink", false, check_reflink},
 	{"mmdebstrap", true, doctor_tool},
 	{"skopeo", true, doctor_tool},

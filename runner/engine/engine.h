@@ -16,7 +16,8 @@
 #define ENGINE_SNAPSHOT (1u << 0)
 #define ENGINE_UFFD (1u << 1)
 #define ENGINE_TCG (1u << 2)
-#define ENGINE_OWN_TAP (1u << 3)     /* opens tap0 itself: nobody else may hold it */
+#define ENGINE_OWN_TAP (1u << 3) /* opens tap0 itself: nobody else may hold it */
+#define ENGINE_HUGE_PAGES (1u << 5)
 #define ENGINE_MEMORY_FILE (1u << 4) /* a booted VM's memory is vm_dir/memory while it runs */
 
 struct engine_caps {

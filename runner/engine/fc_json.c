@@ -20,6 +20,10 @@ int fc_json_check(const struct vm_config *c, struct err *err)
 		return err_set(err, ERR_SPEC, -EOPNOTSUPP,
 			       "firecracker gives a VM whole MiB of memory, wanted are %llu bytes",
 			       (unsigned long long)c->memory_bytes);
+	if (c->huge_pages && c->memory_bytes % VM_HUGE_PAGE != 0)
+		return err_set(err, ERR_SPEC, -EOPNOTSUPP,
+			       "huge pages are of 2 MiB, wanted are %llu bytes of memory",
+			       (unsigned long long)c->memory_bytes);
 	if (c->accel != VM_ACCEL_KVM)
 		return err_set(err, ERR_SPEC, -EOPNOTSUPP, "firecracker runs VMs on KVM only");
 	return 0;
@@ -39,6 +43,8 @@ char *fc_json_machine(const struct vm_config *c)
 
 	json_add_u64(o, "vcpu_count", c->cpus);
 	json_add_u64(o, "mem_size_mib", c->memory_bytes / MIB);
+	if (c->huge_pages)
+		json_add_str(o, "huge_pages", "2M");
 	return text_of(o);
 }
 

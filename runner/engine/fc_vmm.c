@@ -58,6 +58,9 @@ static int check_vm(const struct vm *vm, const struct vm_config *config,
 			       "the VM has a NIC, but there is no " VM_TAP " here");
 	if (from && from->backend == MEMORY_UFFD && vm->userfaultfd < 0)
 		return err_set(err, ERR_HOST, -EACCES, "the host refuses /dev/userfaultfd");
+	if (from && from->backend == MEMORY_FILE && config->huge_pages)
+		return err_set(err, ERR_SPEC, -EOPNOTSUPP,
+			       "memory in huge pages comes from a page server, not from the file");
 	return fc_json_check(config, err);
 }
 

@@ -304,7 +304,7 @@ static int fc_stop(struct vm *vm, uint64_t grace_ms, struct err *err)
 
 const struct engine_ops firecracker_ops = {
 	.name = "firecracker",
-	.can = ENGINE_SNAPSHOT | ENGINE_UFFD | ENGINE_OWN_TAP,
+	.can = ENGINE_SNAPSHOT | ENGINE_UFFD | ENGINE_OWN_TAP | ENGINE_HUGE_PAGES,
 	.probe = fc_probe,
 	.start = fc_start,
 	.snapshot = fc_snapshot,

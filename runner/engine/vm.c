@@ -48,6 +48,7 @@ struct json_object *vm_config_to_json(const struct vm_config *c)
 	json_add_u64(o, "memory_bytes", c->memory_bytes);
 	json_add_bool(o, "has_net", c->has_net);
 	json_add_bool(o, "shared_dev", c->shared_dev);
+	json_add_bool(o, "huge_pages", c->huge_pages);
 	json_add_bool(o, "jailer", c->jailer);
 	json_add_str(o, "accel", accel_names[c->accel]);
 	for (size_t i = 0; i < c->n_disks; i++)
@@ -192,6 +193,7 @@ int vm_config_from_json(struct json_object *o, struct vm_config *ret, struct err
 	}
 	c.cpus = (uint32_t)cpus;
 	c.shared_dev = json_opt_bool(o, "shared_dev", false);
+	c.huge_pages = json_opt_bool(o, "huge_pages", false);
 	c.jailer = json_opt_bool(o, "jailer", false);
 	*ret = c;
 	c = (struct vm_config){.n_disks = 0};

@@ -17,6 +17,7 @@
 #define VM_VOLUME_PREFIX "vol-" /* of a volume's disk: its serial, and its file with .img */
 #define VM_MEMORY "memory"      /* guest RAM file of a booted VM */
 #define VM_TAP "tap0"           /* in the VM's network namespace */
+#define VM_HUGE_PAGE (UINT64_C(2) << 20)
 #define VM_GUEST_MAC "02:fc:00:00:00:64"
 
 enum vm_accel { VM_ACCEL_KVM, VM_ACCEL_TCG };
@@ -40,6 +41,7 @@ struct vm_config {
 	uint64_t data_bytes; /* size of the blank data disk a boot makes; 0 = 4 GiB */
 	bool has_net;        /* one virtio-net on tap0 */
 	bool shared_dev;     /* sandbox none: the VMM keeps the host's mounts and /dev */
+	bool huge_pages;     /* memory in pages of VM_HUGE_PAGE, from the host's pool */
 	bool jailer;         /* sandbox jailer: the engine's own jailer makes its jail */
 	enum vm_accel accel;
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -31,12 +32,61 @@ static uint64_t may_grow(uint64_t memory, uint64_t used)
 	return used < memory ? memory - used : 0;
 }
 
-static void add_started(struct admission *a, const struct node *n)
+static bool is_huge(const struct baseline_spec *b)
+{
+	return b->huge_pages == HUGE_PAGES_2M;
+}
+
+/* A baseline gives its huge pages back before clones of its snapshot take theirs, unless it is
+ * kept. */
+struct family {
+	const struct baseline_spec *baseline;
+	uint64_t boot, stay; /* bytes: to be booted, and what stays beside and after it */
+};
+
+struct families {
+	struct family *v;
+	size_t n;
+};
+
+static struct family *family_of(struct families *all, const struct baseline_spec *b)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->v[i].baseline == b)
+			return &all->v[i];
+	all->v = xreallocarray(all->v, all->n + 1, sizeof(*all->v));
+	all->v[all->n] = (struct family){.baseline = b};
+	return &all->v[all->n++];
+}
+
+static void add_family(struct families *all, const struct node *n)
+{
+	const struct baseline_spec *b = baseline_of(n);
+	struct family *f = family_of(all, b);
+
+	if (n->kind == RESOURCE_BASELINE)
+		f->boot += b->memory_bytes;
+	if (n->kind == RESOURCE_CLONE || b->keep_running)
+		f->stay += b->memory_bytes;
+}
+
+static uint64_t huge_bytes(const struct families *all)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < all->n; i++)
+		sum += all->v[i].boot > all->v[i].stay ? all->v[i].boot : all->v[i].stay;
+	return sum;
+}
+
+static void add_started(struct admission *a, struct families *huge, const struct node *n)
 {
 	const struct baseline_spec *b = baseline_of(n);
 
 	a->vms++;
-	a->memory_bytes += b->memory_bytes + ADMISSION_OVERHEAD;
+	a->memory_bytes += ADMISSION_OVERHEAD + (is_huge(b) ? 0 : b->memory_bytes);
+	if (is_huge(b))
+		add_family(huge, n);
 	/* Its memory is a file; the snapshot takes that very file over, or a copy of it. */
 	if (n->kind == RESOURCE_BASELINE)
 		a->disk_bytes += b->memory_bytes * (b->keep_running ? 2 : 1);
@@ -44,10 +94,12 @@ static void add_started(struct admission *a, const struct node *n)
 
 struct admission admission_need(const struct graph *g, const struct seen *seen,
 				const struct plan *plan,
-				uint64_t (*used)(struct json_object *record))
+				uint64_t (*used)(struct json_object *record, bool huge))
 {
 	auto_free bool *started = xcalloc(g->n + 1, sizeof(*started));
+	struct families huge = {0};
 	struct admission a = {0};
+	uint64_t pool = 0;
 
 	for (size_t i = 0; i < plan->n; i++)
 		if (plan->steps[i].verb == VERB_CREATE)
@@ -57,23 +109,26 @@ struct admission admission_need(const struct graph *g, const struct seen *seen,
 
 		if (!is_vm(n))
 			continue;
+		bool in_pool = is_huge(baseline_of(n));
+
 		if (started[i])
-			add_started(&a, n);
+			add_started(&a, &huge, n);
 		else if (seen[i].exists && seen[i].healthy)
-			a.memory_bytes +=
-				may_grow(baseline_of(n)->memory_bytes, used(seen[i].record));
+			*(in_pool ? &pool : &a.memory_bytes) += may_grow(
+				baseline_of(n)->memory_bytes, used(seen[i].record, in_pool));
 	}
+	a.huge_pages = (pool + huge_bytes(&huge)) / HUGEPAGES_SIZE;
+	free(huge.v);
 	return a;
 }
 
-uint64_t admission_resident(struct json_object *record)
+static uint64_t resident(uint64_t pid)
 {
-	uint64_t pid = record ? json_opt_u64(record, "pid", 0) : 0;
 	auto_free char *path = xasprintf("/proc/%llu/statm", (unsigned long long)pid);
 	auto_buf struct buf text = BUF_INIT(256);
 	uint64_t pages;
 
-	if (pid == 0 || file_read(path, 256, &text, NULL) < 0)
+	if (file_read(path, 256, &text, NULL) < 0)
 		return 0;
 	const char *resident = strchr(buf_str(&text), ' ');
 	if (!resident)
@@ -84,25 +139,55 @@ uint64_t admission_resident(struct json_object *record)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* "KEY   123 kB" in a file of such lines; -ENODATA when it is not there. */
+static int kib_of(const char *text, const char *key, uint64_t *ret)
+{
+	auto_free char *mark = xasprintf("\n%s:", key);
+	const char *at = strstr(text, mark);
+	uint64_t kib;
+
+	if (!at)
+		return -ENODATA;
+	at += strlen(mark);
+	at += strspn(at, " \t");
+	auto_free char *number = xstrndup(at, strcspn(at, " \n"));
+
+	if (parse_u64(number, 0, UINT64_MAX >> 10, &kib, NULL) < 0)
+		return -EINVAL;
+	*ret = kib << 10;
+	return 0;
+}
+
+static uint64_t in_huge_pages(uint64_t pid)
+{
+	auto_free char *path = xasprintf("/proc/%llu/status", (unsigned long long)pid);
+	auto_buf struct buf text = BUF_INIT(MEMINFO_MAX);
+	uint64_t bytes = 0;
+
+	if (file_read(path, MEMINFO_MAX, &text, NULL) < 0 ||
+	    kib_of(buf_str(&text), "HugetlbPages", &bytes) < 0)
+		return 0;
+	return bytes;
+}
+
+uint64_t admission_used(struct json_object *record, bool huge)
+{
+	uint64_t pid = record ? json_opt_u64(record, "pid", 0) : 0;
+
+	if (pid == 0)
+		return 0;
+	return huge ? in_huge_pages(pid) : resident(pid);
+}
+
 static int read_available(uint64_t *ret, struct err *err)
 {
-	static const char key[] = "\nMemAvailable:";
 	auto_buf struct buf text = BUF_INIT(MEMINFO_MAX);
-	uint64_t kib;
 	int r = file_read("/proc/meminfo", MEMINFO_MAX, &text, err);
 
 	if (r < 0)
 		return r;
-	const char *at = strstr(buf_str(&text), key);
-	if (!at)
-		return err_set(err, ERR_FAILED, -ENODATA, "/proc/meminfo has no MemAvailable");
-	at += sizeof(key) - 1;
-	at += strspn(at, " ");
-	auto_free char *number = xstrndup(at, strcspn(at, " \n"));
-	if ((r = parse_u64(number, 0, UINT64_MAX >> 10, &kib, err)) < 0)
-		return r;
-	*ret = kib << 10;
-	return 0;
+	r = kib_of(buf_str(&text), "MemAvailable", ret);
+	return r < 0 ? err_set(err, ERR_FAILED, r, "/proc/meminfo has no MemAvailable") : 0;
 }
 
 /* The data directory may not exist yet: its nearest parent that does tells as much. */
@@ -129,6 +214,8 @@ int admission_measure(const char *data_dir, struct admission_host *ret, struct e
 
 	if (r >= 0)
 		r = read_free(data_dir, &h.disk_free, err);
+	if (r >= 0)
+		r = hugepages_read(HUGEPAGES_DIR, &h.pool, err);
 	if (r < 0)
 		return r;
 	*ret = h;
@@ -151,6 +238,19 @@ static int refuse_memory(const struct admission *need, const struct admission_ho
 	return err_hint(err, "lower count or memory, or set policy.memory.overcommit");
 }
 
+static int refuse_pool(const struct admission *need, const struct hugepages *pool, struct err *err)
+{
+	uint64_t lack = need->huge_pages - pool->free;
+
+	(void)err_set(err, ERR_HOST, -ENOMEM,
+		      "not enough huge pages: VMs with huge_pages: 2M may need %llu of 2 MiB, %llu "
+		      "are free; short of %llu",
+		      (unsigned long long)need->huge_pages, (unsigned long long)pool->free,
+		      (unsigned long long)lack);
+	return err_hint(err, "sysctl vm.nr_hugepages=%llu",
+			(unsigned long long)(pool->total + lack));
+}
+
 int admission_check(const struct admission *need, const struct admission_host *have,
 		    const struct policy_spec *policy, struct err *err)
 {
@@ -162,6 +262,8 @@ int admission_check(const struct admission *need, const struct admission_host *h
 		return 0;
 	if (need->memory_bytes > allowed)
 		return refuse_memory(need, have, policy, allowed, err);
+	if (need->huge_pages > have->pool.free)
+		return refuse_pool(need, &have->pool, err);
 	if (need->disk_bytes <= have->disk_free)
 		return 0;
 	return err_set(err, ERR_HOST, -ENOSPC,

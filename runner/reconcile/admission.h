@@ -2,11 +2,13 @@
 #ifndef FCVM_RECONCILE_ADMISSION_H
 #define FCVM_RECONCILE_ADMISSION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
 #include "fleet.h"
 #include "graph.h"
+#include "hugepages.h"
 #include "plan.h"
 
 /* What a VM costs beyond its memory: VMM, supervisor, page tables. */
@@ -16,20 +18,23 @@ struct admission {
 	uint64_t memory_bytes; /* worst case of what would be started and of what runs already */
 	uint64_t disk_bytes;   /* memory files and snapshots to be written */
 	size_t vms;            /* to be started */
+	uint64_t huge_pages;   /* of 2 MiB: what the VMs that have them may take of the pool */
 };
 
-/* used(VM record) is how much of its memory it holds already (0 when unknown). Pure. */
+/* used(VM record, huge) is how much of its memory it holds already (0 when unknown): resident, or
+ * in huge pages. Pure. */
 struct admission admission_need(const struct graph *g, const struct seen *seen,
 				const struct plan *plan,
-				uint64_t (*used)(struct json_object *record));
+				uint64_t (*used)(struct json_object *record, bool huge));
 struct admission_host {
 	uint64_t memory_available, disk_free;
+	struct hugepages pool;
 };
 int admission_measure(const char *data_dir, struct admission_host *ret, struct err *err);
 /* ERR_HOST that says by how much it does not fit. */
 int admission_check(const struct admission *need, const struct admission_host *have,
 		    const struct policy_spec *policy, struct err *err);
-/* Resident bytes of a record's VMM, from /proc. */
-uint64_t admission_resident(struct json_object *record);
+/* Of a record's VMM, in bytes, from /proc. */
+uint64_t admission_used(struct json_object *record, bool huge);
 
 #endif

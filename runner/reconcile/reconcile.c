@@ -38,8 +38,7 @@ int reconcile_admit_host(struct session *run, struct err *err)
 
 static int admit_room(struct session *run, struct err *err)
 {
-	struct admission need =
-		admission_need(&run->graph, run->seen, &run->plan, admission_resident);
+	struct admission need = admission_need(&run->graph, run->seen, &run->plan, admission_used);
 	struct admission_host have;
 	int r = admission_measure(run->ctx.host->data_dir, &have, err);
 
@@ -121,7 +120,8 @@ static void foretell_refusal(struct session *run)
 
 	if (admit_room(run, &why) >= 0 || !run->options->warn)
 		return;
-	auto_free char *text = xasprintf("apply would be refused here: %s", why.msg);
+	auto_free char *text = xasprintf("apply would be refused here: %s%s%s", why.msg,
+					 *why.hint ? "; hint: " : "", why.hint);
 	run->options->warn(run->options->data, text);
 }
 

@@ -58,6 +58,8 @@ static void baseline_describe(const struct resource_ctx *ctx, const struct node 
 	field_list_add_size(ret, entry, "memory", r, b->memory_at, b->memory_bytes);
 	field_list_add(ret, entry, "engine", r, b->engine_at, ctx->choice->engine);
 	field_list_add(ret, entry, "sandbox", r, b->sandbox_at, b->sandbox);
+	field_list_add(ret, entry, "huge_pages", r, b->huge_pages_at,
+		       b->huge_pages == HUGE_PAGES_2M ? "2M" : "none");
 	field_list_add_size(ret, rootfs, "size", r, b->rootfs->size_at, b->rootfs->size_bytes);
 	/* A device that comes or goes with the host is another machine. */
 	if (ctx->choice->no_nic)

@@ -84,6 +84,37 @@ static int check_sandboxes(const struct fleet *fleet, const char *engine,
 	return 0;
 }
 
+static int refuse_huge_pages(const struct fleet *fleet, const struct baseline_spec *b,
+			     const char *why, struct err *err)
+{
+	return err_set(err, ERR_HOST, -EOPNOTSUPP,
+		       "%s:%u:%u: baselines.%s.huge_pages: 2M is not possible here: %s",
+		       fleet->path, b->huge_pages_at.line, b->huge_pages_at.col, b->name, why);
+}
+
+static int check_huge_pages(const struct fleet *fleet, const struct engine_ops *ops,
+			    const struct resource_choice *choice, struct err *err)
+{
+	for (size_t i = 0; fleet && i < fleet->n_baselines; i++) {
+		const struct baseline_spec *b = &fleet->baselines[i];
+		char why[300];
+
+		if (b->huge_pages == HUGE_PAGES_NONE)
+			continue;
+		if (!(ops->can & ENGINE_HUGE_PAGES)) {
+			(void)snprintf(why, sizeof(why), "engine %s has none", ops->name);
+			(void)refuse_huge_pages(fleet, b, why, err);
+			return err_hint(err, "engine: firecracker has them");
+		}
+		if (!choice->uffd) {
+			(void)snprintf(why, sizeof(why), "clones need a page server, and %.200s",
+				       choice->uffd_why);
+			return refuse_huge_pages(fleet, b, why, err);
+		}
+	}
+	return 0;
+}
+
 /* What plan says of tcg by itself need not be said twice. */
 static const char *reason_of(const char *why)
 {
@@ -118,6 +149,8 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 	r = check_sandboxes(fleet, ops->name, &caps, err);
 	if (r >= 0)
 		r = check_backends(fleet, &c, err);
+	if (r >= 0)
+		r = check_huge_pages(fleet, ops, &c, err);
 	if (r >= 0)
 		r = choose_network(host, fleet, &c, err);
 	if (r < 0)

@@ -97,6 +97,7 @@ void view_config(const struct resource_choice *choice, const struct baseline_spe
 		.data_bytes = b->rootfs->size_bytes,
 		.has_net = !choice->no_nic,
 		.shared_dev = strcmp(b->sandbox, "none") == 0,
+		.huge_pages = b->huge_pages == HUGE_PAGES_2M,
 		.jailer = strcmp(b->sandbox, "jailer") == 0,
 		.accel = choice->tcg ? VM_ACCEL_TCG : VM_ACCEL_KVM,
 	};

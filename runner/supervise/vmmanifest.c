@@ -82,6 +82,8 @@ static void add_machine(struct json_object *o, const struct vmmanifest_facts *f)
 	json_add_str(o, "accel", accel_name(f->config->accel));
 	json_add_u64(o, "cpus", f->config->cpus);
 	json_add_u64(o, "memory_bytes", f->config->memory_bytes);
+	json_add_u64(o, "memory_page_size",
+		     f->config->huge_pages ? VM_HUGE_PAGE : f->host->page_size);
 	json_add_bool(o, "nic", f->config->has_net);
 	json_add_str(o, "machine", f->caps->machine);
 	json_add_str(o, "guest_cpu", f->caps->cpu_model);

@@ -16,14 +16,17 @@
 #define PAGE 4096u
 #define MARKED 64u /* pages that say which they are */
 
+#define HUGE_PAGE (2u << 20)
+
+/* Huge pages are played by small ones at the right address: a host's pool is not for fakes. */
 static char *memory_new(uint64_t size)
 {
-	char *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	char *mem = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (mem == MAP_FAILED)
 		die("fake_firecracker: no memory: %s", strerror(errno));
-	return mem;
+	return mem + (HUGE_PAGE - (uintptr_t)mem % HUGE_PAGE) % HUGE_PAGE;
 }
 
 static void memory_mark(char *mem)
@@ -68,15 +71,15 @@ static int open_userfaultfd(void)
 }
 
 /* One message, one descriptor, no answer; the socket stays open for good. 0 or an errno. */
-static int memory_hand_off(char *mem, uint64_t size, const char *path)
+static int memory_hand_off(char *mem, uint64_t size, unsigned int page, const char *path)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_EVENT_REMOVE};
 	struct uffdio_register reg = {.range = {.start = (uintptr_t)mem, .len = size},
 				      .mode = UFFDIO_REGISTER_MODE_MISSING};
 	auto_free char *text =
 		xasprintf("[{\"base_host_virt_addr\":%llu,\"size\":%llu,\"offset\":0,"
-			  "\"page_size\":4096,\"page_size_kib\":4096}]",
-			  (unsigned long long)(uintptr_t)mem, (unsigned long long)size);
+			  "\"page_size\":%u,\"page_size_kib\":%u}]",
+			  (unsigned long long)(uintptr_t)mem, (unsigned long long)size, page, page);
 	int uffd = -1, sock = -1;
 	/* First, so that a host that refuses userfaultfd still says who is missing. */
 	int r = io_unix_connect(path, deadline_in(5000), &sock, NULL);

@@ -54,6 +54,7 @@ struct vmm {
 	bool ending;     /* a load has failed */
 	char *kernel, *mem, *vsock_path;
 	uint64_t mem_mib, cpus;
+	bool huge;
 	struct json_object *drives, *mmds, *mmds_config;
 	bool nic;
 	struct loop_source api, vsock;
@@ -151,7 +152,8 @@ static bool put_machine(struct vmm *v, struct json_object *o)
 	if (cpus == 0 || cpus > 32)
 		return fail(v, "Machine config error: The number of vCPUs must be greater than 0, "
 			       "less than 32 and must be 1 or an even number if SMT is enabled.");
-	if (mib == 0)
+	v->huge = strcmp(json_opt_str(o, "huge_pages", "None"), "2M") == 0;
+	if (mib == 0 || (v->huge && mib % 2 != 0))
 		return fail(v, "Machine config error: The memory size (MiB) is either 0, or not a "
 			       "multiple of the configured page size.");
 	v->cpus = cpus;
@@ -378,6 +380,7 @@ static char *state_text(const struct vmm *v)
 	json_add_bool(o, "frozen", v->g.frozen);
 	json_add(o, "script", json_strv(&v->g.script));
 	json_add_u64(o, "mem_mib", v->mem_mib);
+	json_add_bool(o, "huge", v->huge);
 	json_add_u64(o, "minor", v->minor);
 	json_add_bool(o, "nic", v->nic);
 	json_add_str(o, "vsock", v->vsock_path);
@@ -447,6 +450,11 @@ static bool load_file(struct vmm *v, const char *path, uint64_t size)
 {
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	if (v->huge)
+		return fail(v,
+			    LOAD_ERROR "Failed to load guest memory: Error creating guest memory "
+				       "from file: Cannot restore hugetlbfs backed snapshot by "
+				       "mapping the memory file. Please use uffd.");
 	if (fd >= 0) {
 		v->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 		if (v->mem != MAP_FAILED)
@@ -468,7 +476,7 @@ static bool load_memory(struct vmm *v, struct json_object *backend)
 	if (strcmp(json_opt_str(backend, "backend_type", ""), "File") == 0)
 		return load_file(v, path, size);
 	v->mem = memory_new(size);
-	r = memory_hand_off(v->mem, size, path);
+	r = memory_hand_off(v->mem, size, v->huge ? HUGE_PAGE : PAGE, path);
 	if (r == 0)
 		return true;
 	buf_addf(&v->err,
@@ -518,6 +526,7 @@ static void take_state(struct vmm *v, struct json_object *state)
 	v->g.check = json_opt_bool(state, "check", false);
 	v->g.frozen = json_opt_bool(state, "frozen", false);
 	v->mem_mib = json_opt_u64(state, "mem_mib", 0);
+	v->huge = json_opt_bool(state, "huge", false);
 	v->nic = json_opt_bool(state, "nic", false);
 	v->mmds_config = json_object_get(json_opt_obj(state, "mmds_config"));
 }

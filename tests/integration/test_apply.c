@@ -9,7 +9,9 @@
 #include "apply_rig.h"
 #include "cleanup.h"
 #include "file.h"
+#include "hugepool.h"
 #include "io.h"
+#include "memserver.h"
 #include "xalloc.h"
 
 TestSuite(apply, .fini = apply_rig_cleanup);
@@ -204,6 +206,49 @@ Test(apply_firecracker, a_fleet_lives_behind_the_jailer)
 	cr_assert_eq(file_read(TEST_BUILD_DIR "/tests/fake_jailer", bytes.max - 1, &bytes, NULL),
 		     0);
 	cr_assert_eq(file_replace(jailer, bytes.data, bytes.len, 0755, NULL), 0);
+	apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);
+	cr_expect_str_eq(apply_rig_text(&r, "web-0", "state"), "ready");
+	out = apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);
+	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
+	apply_rig_finish(&r);
+}
+
+Test(apply, huge_pages_are_firecrackers)
+{
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	const struct run_result *out =
+		apply_rig_run(&r, 4, "plan", r.spec, "--set", "baselines.web.huge_pages=2M", NULL);
+
+	cr_expect(strstr(buf_str(&out->err), "baselines.web.huge_pages: 2M is not possible here: "
+					     "engine qemu has none\nhint: "),
+		  "%s", buf_str(&out->err));
+	apply_rig_finish(&r);
+}
+
+/* The pool is asked before anything is started; where it has the pages, clones live on them. */
+Test(apply_firecracker, a_fleet_lives_in_huge_pages_if_the_pool_has_them)
+{
+	auto_apply_rig struct apply_rig r;
+	const char *const set = "baselines.web.huge_pages=2M";
+	char why[256];
+
+	if (!memserver_uffd_permitted(why, sizeof(why)))
+		cr_skip_test("%s", why);
+	apply_rig_use("firecracker");
+	apply_rig_make(&r, 1, false);
+	const char *const many[] = {set, "baselines.web.memory=64GiB"};
+	const struct run_result *out =
+		apply_rig_run(&r, 4, "apply", r.spec, "--set", many[0], "--set", many[1], NULL);
+
+	cr_expect(strstr(buf_str(&out->err), "not enough huge pages: VMs with huge_pages: 2M may "
+					     "need 32768 of 2 MiB, "),
+		  "%s", buf_str(&out->err));
+	cr_expect(strstr(buf_str(&out->err), "\nhint: sysctl vm.nr_hugepages="), "%s",
+		  buf_str(&out->err));
+	if (!hugepool_grow(32, why, sizeof(why)))
+		cr_skip_test("%s", why);
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);
 	cr_expect_str_eq(apply_rig_text(&r, "web-0", "state"), "ready");
 	out = apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);

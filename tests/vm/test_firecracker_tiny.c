@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "fc_jailer.h"
 #include "file.h"
 #include "host.h"
+#include "hugepool.h"
 #include "io.h"
 #include "json.h"
 #include "ledger.h"
@@ -33,6 +35,7 @@
 #define VM_UID (LEDGER_UID_FIRST + 5000)
 #define SNAP_GID (LEDGER_UID_FIRST + 5001)
 #define MEMORY (UINT64_C(16) << 20)
+#define HUGE_EACH (MEMORY / VM_HUGE_PAGE)
 
 struct rig {
 	char *data, *snapshot, *binary, *memserver;
@@ -355,7 +358,7 @@ static void check_jails(const struct rig *r)
 	}
 }
 
-static void count_faults(const struct rig *r)
+static void count_faults(const struct rig *r, uint64_t least, uint64_t most, uint64_t page_size)
 {
 	auto_json struct json_object *metrics = NULL;
 	struct json_object *clients = NULL;
@@ -365,9 +368,13 @@ static void count_faults(const struct rig *r)
 		      "%s", err.msg);
 	cr_assert_geq(json_get_arr(metrics, "clients", &clients, &err), 0);
 	cr_expect_eq(json_object_array_length(clients), CLONES);
-	for (size_t i = 0; i < json_object_array_length(clients); i++)
-		cr_expect_geq(json_opt_u64(json_object_array_get_idx(clients, i), "faults", 0),
-			      TINY_WALK_PAGES);
+	for (size_t i = 0; i < json_object_array_length(clients); i++) {
+		struct json_object *c = json_object_array_get_idx(clients, i);
+
+		cr_expect_geq(json_opt_u64(c, "faults", 0), least);
+		cr_expect_leq(json_opt_u64(c, "copied", 0) + json_opt_u64(c, "zero", 0), most);
+		cr_expect_eq(json_opt_u64(c, "page_size", 0), page_size);
+	}
 	printf("%s\n", json_object_to_json_string(metrics));
 }
 
@@ -392,7 +399,7 @@ static void live_and_die_with_the_server(bool boots, bool clones)
 		clone_vm(&r, i, "uffd");
 	for (size_t i = 0; i < CLONES; i++)
 		await_ticks(&r, i, 5);
-	count_faults(&r);
+	count_faults(&r, TINY_WALK_PAGES, MEMORY / 4096, 4096);
 	if (clones)
 		check_jails(&r);
 	cr_assert_eq(kill(r.server.pid, SIGKILL), 0);
@@ -411,6 +418,63 @@ static void live_and_die_with_the_server(bool boots, bool clones)
 Test(firecracker_tiny, clones_live_on_a_page_server_and_die_with_it)
 {
 	live_and_die_with_the_server(false, false);
+}
+
+/* Each clone's 16 MiB are 8 faults. */
+static void live_in_huge_pages(bool jailed)
+{
+	char why[256];
+	struct rig r;
+
+	skip_without_uffd();
+	if (!hugepool_grow((CLONES + 1) * HUGE_EACH, why, sizeof(why)))
+		cr_skip("%s", why);
+	rig_up(&r);
+	r.config.huge_pages = true;
+	make_snapshot(&r, jailed, jailed);
+	serve(&r);
+	for (size_t i = 0; i < CLONES; i++)
+		clone_vm(&r, i, "uffd");
+	for (size_t i = 0; i < CLONES; i++)
+		await_ticks(&r, i, 5);
+	count_faults(&r, 1, HUGE_EACH, VM_HUGE_PAGE);
+	rig_down(&r);
+}
+
+Test(firecracker_tiny, clones_live_in_huge_pages)
+{
+	live_in_huge_pages(false);
+}
+
+Test(firecracker_tiny, clones_behind_the_jailer_live_in_huge_pages)
+{
+	live_in_huge_pages(true);
+}
+
+/* The whole pool and a page more: refused by the page server, which says why, not by a SIGBUS. */
+Test(firecracker_tiny, a_clone_the_pool_has_no_page_for_is_lost_with_the_reason)
+{
+	char why[256];
+	struct rig r;
+
+	skip_without_uffd();
+	if (!hugepool_grow(HUGE_EACH, why, sizeof(why)))
+		cr_skip("%s", why);
+	rig_up(&r);
+	r.config.huge_pages = true;
+	make_snapshot(&r, false, false);
+	serve(&r);
+	void *taken = mmap(NULL, (hugepool_free() - 1) * VM_HUGE_PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+	cr_assert_neq(taken, MAP_FAILED);
+	clone_vm(&r, 0, "uffd");
+	if (r.restoring[0] > 0)
+		(void)waitpid(r.restoring[0], NULL, 0);
+	r.restoring[0] = 0;
+	auto_free char *error = status_of(&r, 0, "error");
+
+	cr_expect(strstr(error, "the host has no free huge page for byte "), "%s", error);
+	rig_down(&r);
 }
 
 Test(firecracker_tiny, clones_behind_the_jailer_live_on_a_page_server_and_die_with_it)

@@ -61,9 +61,10 @@ static char *doctor(const char *data_dir, const char *(*env)(const char *name), 
 Test(doctor, json_has_every_check_with_its_four_keys_and_a_hint_where_it_failed)
 {
 	static const char *const names[] = {
-		"qemu",       "firecracker", "jailer",     "kvm",        "userfaultfd",  "reflink",
-		"mmdebstrap", "skopeo",      "mksquashfs", "cgroup2",    "disk",         "tun",
-		"userns",     "slirp4netns", "nftables",   "forwarding", "forward-drop", "ports"};
+		"qemu",      "firecracker", "jailer",       "kvm",    "userfaultfd",
+		"hugepages", "reflink",     "mmdebstrap",   "skopeo", "mksquashfs",
+		"cgroup2",   "disk",        "tun",          "userns", "slirp4netns",
+		"nftables",  "forwarding",  "forward-drop", "ports"};
 	auto_tmpdir char *dir = tmpdir_new("cmd-doctor");
 	struct err err = {0};
 	int r = 0;

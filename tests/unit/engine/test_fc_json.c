@@ -35,6 +35,10 @@ Test(fc_json, bodies_name_what_is_wanted_and_nothing_else)
 	struct vm_config c = machine();
 
 	expect(fc_json_machine(&c), "{\"vcpu_count\":2,\"mem_size_mib\":256}");
+	c.huge_pages = true;
+	expect(fc_json_machine(&c),
+	       "{\"vcpu_count\":2,\"mem_size_mib\":256,\"huge_pages\":\"2M\"}");
+	c.huge_pages = false;
 	expect(fc_json_boot(&c),
 	       "{\"kernel_image_path\":\"/cache/vmlinux\",\"initrd_path\":\"/cache/initrd\","
 	       "\"boot_args\":\"console=ttyS0 reboot=k panic=1 quiet loglevel=3 mitigations=off "
@@ -89,6 +93,11 @@ Test(fc_json, what_firecracker_cannot_is_said_before_it_is_asked)
 	cr_expect_eq(fc_json_check(&c, &err), -EOPNOTSUPP);
 	cr_expect_str_eq(err.msg, "firecracker gives a VM whole MiB of memory, wanted are "
 				  "268435457 bytes");
+	c = machine();
+	c.huge_pages = true;
+	c.memory_bytes = 255u << 20;
+	cr_expect_eq(fc_json_check(&c, &err), -EOPNOTSUPP);
+	cr_expect_str_eq(err.msg, "huge pages are of 2 MiB, wanted are 267386880 bytes of memory");
 	c = machine();
 	c.accel = VM_ACCEL_TCG;
 	cr_expect_eq(fc_json_check(&c, &err), -EOPNOTSUPP);

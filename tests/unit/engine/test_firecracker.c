@@ -328,6 +328,29 @@ Test(firecracker, every_version_restores_what_it_saved)
 	}
 }
 
+/* Firecracker says so itself, and ends; here it is not even started. */
+Test(firecracker, memory_in_huge_pages_is_not_restored_from_the_file)
+{
+	struct rig r;
+	struct err err = {.msg = ""};
+
+	rig_up(&r, "");
+	r.config.huge_pages = true;
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	cr_assert_eq(take(&r, false, &err), 0, "%s", err.msg);
+	cr_expect_eq(firecracker_ops.stop(&r.vm, 1000, &err), 0);
+	move_memory(&r);
+	cr_expect_eq(restore(&r, &err), -EOPNOTSUPP);
+	cr_expect_str_eq(err.msg, "cannot restore the VM: memory in huge pages comes from a page "
+				  "server, not from the file");
+	r.config.huge_pages = false;
+	cr_expect_eq(restore(&r, &err), -EREMOTEIO);
+	cr_expect(strstr(err.msg, "Cannot restore hugetlbfs backed snapshot by mapping the memory "
+				  "file. Please use uffd."),
+		  "%s", err.msg);
+	rig_down(&r);
+}
+
 Test(firecracker, a_vm_that_goes_on_leaves_its_memory_to_the_caller)
 {
 	struct rig r;

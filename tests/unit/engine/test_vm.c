@@ -19,6 +19,7 @@ static struct vm_config sample(void)
 		.has_net = true,
 		.shared_dev = true,
 		.jailer = true,
+		.huge_pages = true,
 		.accel = VM_ACCEL_KVM,
 	};
 
@@ -45,6 +46,7 @@ Test(vm, a_configuration_survives_json)
 	cr_expect_eq(back.has_net, c.has_net);
 	cr_expect_eq(back.shared_dev, c.shared_dev);
 	cr_expect_eq(back.jailer, c.jailer);
+	cr_expect_eq(back.huge_pages, c.huge_pages);
 	cr_expect_eq(back.accel, c.accel);
 	cr_assert_eq(back.n_disks, c.n_disks);
 	for (size_t i = 0; i < c.n_disks; i++) {

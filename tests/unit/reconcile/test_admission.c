@@ -9,10 +9,10 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
-static uint64_t half(struct json_object *record)
+static uint64_t half(struct json_object *record, bool huge)
 {
 	(void)record;
-	return 128 * MIB;
+	return huge ? 56 * MIB : 128 * MIB;
 }
 
 Test(admission, what_starts_counts_whole_and_what_runs_by_what_it_may_still_take)
@@ -43,6 +43,44 @@ Test(admission, a_baseline_counts_with_its_memory_file)
 	cr_expect_eq(a.disk_bytes, 256 * MIB);
 }
 
+/* Its memory is the pool's, which no other VM can have; a baseline gives it back to its clones. */
+Test(admission, huge_pages_count_against_the_pool_and_not_against_memory)
+{
+	static const struct {
+		const char *to;
+		uint64_t pages;
+	} cases[] = {
+		{"memory: 256MiB\n    huge_pages: 2M", 3 * 128},
+		{"memory: 256MiB\n    huge_pages: 2M\n    keep_running: true", 4 * 128},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_rig struct rig r;
+
+		rig_make(&r, "memory: 256MiB", cases[i].to);
+		rig_inherit(&r, NULL);
+		rig_plan(&r);
+		struct admission a = admission_need(&r.g, r.seen, &r.plan, half);
+		cr_expect_eq(a.vms, 4);
+		cr_expect_eq(a.memory_bytes, 4 * (uint64_t)ADMISSION_OVERHEAD);
+		cr_expect_eq(a.huge_pages, cases[i].pages);
+	}
+}
+
+Test(admission, a_clone_that_runs_may_still_take_the_huge_pages_it_has_not_touched)
+{
+	auto_rig struct rig was, now;
+
+	rig_make(&was, "memory: 256MiB", "memory: 256MiB\n    huge_pages: 2M");
+	rig_settle(&was);
+	rig_make(&now, "memory: 256MiB", "memory: 256MiB\n    huge_pages: 2M");
+	rig_inherit(&now, &was);
+	rig_plan(&now);
+	struct admission a = admission_need(&now.g, now.seen, &now.plan, half);
+	cr_expect_eq(a.vms, 0);
+	cr_expect_eq(a.huge_pages, 3 * 100);
+}
+
 struct check {
 	struct admission need;
 	struct admission_host have;
@@ -51,24 +89,30 @@ struct check {
 };
 
 static const struct check checks[] = {
-	{{0, 0, 0}, {0, 0}, 1.0, NULL},
-	{{2 * GIB, 0, 2}, {3 * GIB, 0}, 1.0, NULL},
-	{{2 * GIB + 1, 0, 2}, {3 * GIB, 0}, 1.5, NULL},
-	{{4 * GIB, 0, 4},
-	 {3 * GIB, 0},
+	{{0, 0, 0, 0}, {0, 0, {0, 0}}, 1.0, NULL},
+	{{2 * GIB, 0, 2, 0}, {3 * GIB, 0, {0, 0}}, 1.0, NULL},
+	{{2 * GIB + 1, 0, 2, 0}, {3 * GIB, 0, {0, 0}}, 1.5, NULL},
+	{{4 * GIB, 0, 4, 0},
+	 {3 * GIB, 0, {0, 0}},
 	 1.0,
 	 "not enough memory: 4 VMs to start may need 4 GiB, 3 GiB are available and policy.memory "
 	 "keeps 1 GiB of it back (overcommit 1); short of 2 GiB"},
-	{{1 * GIB, 0, 1},
-	 {512 * MIB, 0},
+	{{1 * GIB, 0, 1, 0},
+	 {512 * MIB, 0, {0, 0}},
 	 4.0,
 	 "not enough memory: 1 VMs to start may need 1 GiB, 512 MiB are available and "
 	 "policy.memory keeps 1 GiB of it back (overcommit 4); short of 1 GiB"},
-	{{1 * GIB, 3 * GIB, 1},
-	 {8 * GIB, 1 * GIB},
+	{{1 * GIB, 3 * GIB, 1, 0},
+	 {8 * GIB, 1 * GIB, {0, 0}},
 	 1.0,
 	 "not enough disk space: memory files and snapshots may need 3 GiB, 1 GiB are free; short "
 	 "of 2 GiB"},
+	{{0, 0, 2, .huge_pages = 256}, {2 * GIB, 0, {300, 256}}, 1.0, NULL},
+	{{0, 0, 2, .huge_pages = 256},
+	 {2 * GIB, 0, {300, 56}},
+	 1.0,
+	 "not enough huge pages: VMs with huge_pages: 2M may need 256 of 2 MiB, 56 are free; short "
+	 "of 200"},
 };
 
 Test(admission, a_refusal_is_exit_4_and_says_by_how_much)
@@ -90,6 +134,17 @@ Test(admission, a_refusal_is_exit_4_and_says_by_how_much)
 	}
 }
 
+Test(admission, a_pool_that_is_too_small_says_how_large_it_must_be)
+{
+	const struct admission need = {.vms = 1, .huge_pages = 256};
+	const struct admission_host have = {.memory_available = GIB, .pool = {300, 56}};
+	const struct policy_spec policy = {.memory_overcommit = 4.0};
+	struct err err = {0};
+
+	cr_expect_lt(admission_check(&need, &have, &policy, &err), 0);
+	cr_expect_str_eq(err.hint, "sysctl vm.nr_hugepages=500");
+}
+
 Test(admission, this_host_can_be_measured_before_the_data_directory_exists)
 {
 	struct admission_host have = {0};
@@ -105,11 +160,12 @@ Test(admission, resident_memory_of_a_hostile_or_dead_record_is_unknown)
 	static const char *const texts[] = {"{}", "{\"pid\":-1}", "{\"pid\":\"x\"}",
 					    "{\"pid\":99999999999999}"};
 
-	cr_expect_eq(admission_resident(NULL), 0);
+	cr_expect_eq(admission_used(NULL, false), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		auto_json struct json_object *o = NULL;
 
 		cr_assert_eq(json_parse(texts[i], strlen(texts[i]), &o, NULL), 0);
-		cr_expect_eq(admission_resident(o), 0);
+		cr_expect_eq(admission_used(o, false), 0);
+		cr_expect_eq(admission_used(o, true), 0);
 	}
 }
