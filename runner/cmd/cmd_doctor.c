@@ -9,6 +9,7 @@
 #include "parse.h"
 #include "proc.h"
 #include "storage.h"
+#include "vmgroup.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -146,38 +147,22 @@ void doctor_tool(const struct examined *e, const char *name, struct finding *f)
 		 strcmp(name, "mksquashfs") != 0 ? name : "squashfs-tools");
 }
 
-/* The mount point in a mountinfo line of type cgroup2: field 5. */
-static bool cgroup2_line(const char *line, size_t len, struct buf *ret)
-{
-	auto_buf struct buf copy = BUF_INIT(8192);
-	auto_strv struct strv words = {0};
-
-	buf_add(&copy, line, len);
-	if (!strstr(buf_str(&copy), " - cgroup2 ") || parse_words(buf_str(&copy), &words, NULL) < 0)
-		return false;
-	if (words.n < 5)
-		return false;
-	buf_add_str(ret, words.v[4]);
-	return true;
-}
-
+/* Wanted for the limits of `sandbox: jailer` only. */
 static void check_cgroup(const struct examined *e, const char *name, struct finding *f)
 {
-	auto_buf struct buf text = BUF_INIT(4u << 20);
+	auto_free char *mount = vmgroup_mount();
+	char missing[64];
 
 	(void)e;
 	(void)name;
-	(void)file_read("/proc/self/mountinfo", text.max, &text, NULL);
-	for (const char *at = buf_str(&text); *at && !f->ok;) {
-		size_t len = strcspn(at, "\n");
-		f->ok = cgroup2_line(at, len, &f->value);
-		at += len + (at[len] == '\n');
-	}
+	vmgroup_missing(mount, missing, sizeof(missing));
+	f->ok = *missing == '\0';
+	buf_add_str(&f->value, mount ? mount : "not mounted, or not writable");
 	if (f->ok)
 		return;
-	buf_add_str(&f->value, "not mounted");
-	buf_add_str(&f->hint,
-		    "mount -t cgroup2 none /sys/fs/cgroup; without it limits do not apply");
+	if (mount)
+		buf_addf(&f->value, " without %s", missing);
+	buf_add_str(&f->hint, "without cgroup v2 and its controllers limits do not apply");
 }
 
 static void check_disk(const struct examined *e, const char *name, struct finding *f)

@@ -13,9 +13,12 @@
 #include "file.h"
 #include "jail.h"
 #include "proc.h"
+#include "vmgroup.h"
 #include "xalloc.h"
 
 #define NAME "jailer"
+#define MEMORY_BESIDE (UINT64_C(64) << 20) /* VMM and page tables */
+#define THREADS_BESIDE 32u
 #define ID "fcvm" /* unique in its base directory, which is the VM's own */
 
 int fc_jailer_find(const struct host *host, const char *firecracker, char **ret, struct err *err)
@@ -127,8 +130,28 @@ static int make_all(const struct fc_jailer *j, struct err *err)
 	return r < 0 ? err_wrap(err, "jail") : 0;
 }
 
+/* The VM's memory, unless it is the pool's, and what a VMM needs beside it. */
+static int make_cgroup(struct fc_jailer *j, const struct vm_config *config, struct err *err)
+{
+	auto_free char *mount = vmgroup_mount();
+	const struct vmgroup_limits limits = {
+		.memory_bytes = MEMORY_BESIDE + (config->huge_pages ? 0 : config->memory_bytes),
+		.pids = THREADS_BESIDE + config->cpus,
+		.huge_bytes = config->huge_pages ? config->memory_bytes : 0,
+	};
+
+	if (!mount)
+		return 0;
+	j->cgroup = vmgroup_path(mount, j->vm_dir);
+	return vmgroup_make(j->cgroup, &limits, &j->procs, err);
+}
+
 static void free_jailer(struct fc_jailer *j)
 {
+	if (j->cgroup)
+		(void)vmgroup_remove(j->cgroup, NULL);
+	cleanup_close_p(&j->procs);
+	free(j->cgroup);
 	free(j->binary);
 	free(j->vm_dir);
 	free(j->base);
@@ -136,7 +159,7 @@ static void free_jailer(struct fc_jailer *j)
 	strv_free(&j->sources);
 	strv_free(&j->dots);
 	strv_free(&j->made);
-	*j = (struct fc_jailer){.files = 0};
+	*j = (struct fc_jailer){.procs = -1};
 }
 
 int fc_jailer_make(const struct vm *vm, const struct vm_config *config,
@@ -145,7 +168,7 @@ int fc_jailer_make(const struct vm *vm, const struct vm_config *config,
 {
 	const char *name = strrchr(firecracker, '/') + 1;
 	const char *const made[] = {"jail", "dev", "run", FC_JAILER_LOG, FC_JAILER_METRICS, name};
-	struct fc_jailer j = {.vm_dir = realpath(vm->vm_dir, NULL)};
+	struct fc_jailer j = {.vm_dir = realpath(vm->vm_dir, NULL), .procs = -1};
 	int r;
 
 	if (!j.vm_dir)
@@ -159,6 +182,8 @@ int fc_jailer_make(const struct vm *vm, const struct vm_config *config,
 	r = fc_jailer_find(vm->host, firecracker, &j.binary, err);
 	if (r >= 0)
 		r = make_all(&j, err);
+	if (r >= 0)
+		r = make_cgroup(&j, config, err);
 	if (r < 0) {
 		(void)forget_all(&j, NULL);
 		free_jailer(&j);
@@ -205,6 +230,8 @@ int fc_jailer_enter(void *data)
 
 	if (r < 0)
 		return r;
+	if (j->procs >= 0 && write(j->procs, "0", 1) < 0)
+		return -errno;
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
 	/* It holds the devices that the jailer makes. */

@@ -19,6 +19,8 @@ struct fc_jailer {
 	struct strv sources, dots; /* what is bound where */
 	struct strv made;          /* names in vm_dir that are the jail's */
 	unsigned int files;        /* descriptors the VMM may have */
+	char *cgroup;              /* of the VM, or NULL where there is no cgroup v2 */
+	int procs;                 /* what takes the VMM into it, or -1 */
 };
 
 /* FCVM_JAILER, else beside the firecracker binary, else PATH; *ret is malloc'ed. -ENOENT when there

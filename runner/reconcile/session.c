@@ -9,6 +9,7 @@
 #include "io.h"
 #include "observe.h"
 #include "progress.h"
+#include "vmgroup.h"
 #include "xalloc.h"
 
 void session_close(struct session *run)
@@ -40,6 +41,23 @@ static void note_snapshot(struct session *run, const struct snapshot_spec *s)
 			  s->name, s->from->name);
 }
 
+/* The jail itself needs none of it. */
+static void note_limits(struct session *run, const struct fleet *fleet)
+{
+	auto_free char *mount = vmgroup_mount();
+	char missing[64];
+
+	vmgroup_missing(mount, missing, sizeof(missing));
+	for (size_t i = 0; *missing && i < fleet->n_baselines; i++)
+		if (strcmp(fleet->baselines[i].sandbox, "jailer") == 0)
+			strv_addf(
+				&run->notes,
+				"baselines.%s.sandbox: jailer sets no limits of %s here: cgroup v2 "
+				"%s",
+				fleet->baselines[i].name, missing,
+				mount ? "does not have these controllers" : "is not there");
+}
+
 static void make_notes(struct session *run, const struct fleet *fleet)
 {
 	if (run->choice.no_nic)
@@ -49,6 +67,7 @@ static void make_notes(struct session *run, const struct fleet *fleet)
 		strv_add(&run->notes, "network: auto means none here");
 	for (size_t i = 0; i < fleet->n_snapshots; i++)
 		note_snapshot(run, &fleet->snapshots[i]);
+	note_limits(run, fleet);
 }
 
 static int begin(const struct host *host, const struct fleet *fleet,

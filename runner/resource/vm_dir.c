@@ -10,6 +10,7 @@
 #include "ledger.h"
 #include "record.h"
 #include "stray.h"
+#include "vmgroup.h"
 #include "xalloc.h"
 
 /* What is removed must not hang on a step's own deadline that has passed. */
@@ -18,6 +19,15 @@
 char *vm_dir_path(const char *set_dir, const char *name)
 {
 	return xasprintf("%s/vms/%s", set_dir, name);
+}
+
+/* A supervisor that was killed leaves it, empty. */
+static int remove_cgroup(const char *dir, struct err *err)
+{
+	auto_free char *mount = vmgroup_mount(), *vm = path_join(dir, "vm");
+	auto_free char *path = mount ? vmgroup_path(mount, vm) : NULL;
+
+	return path ? vmgroup_remove(path, err) : 0;
 }
 
 int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grace_ms,
@@ -38,6 +48,8 @@ int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grac
 		r = stray_kill(ctx->host, dir, err);
 	if (r >= 0)
 		r = supervisor_stop(&call, grace_ms, err);
+	if (r >= 0)
+		r = remove_cgroup(dir, err);
 	if (r >= 0)
 		r = file_remove_tree(dir, err);
 	return r < 0 ? r : ledger_release(ctx->host, "uid", dir, err);

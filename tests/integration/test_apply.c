@@ -12,6 +12,7 @@
 #include "hugepool.h"
 #include "io.h"
 #include "memserver.h"
+#include "vmgroup.h"
 #include "xalloc.h"
 
 TestSuite(apply, .fini = apply_rig_cleanup);
@@ -184,6 +185,19 @@ APPLY_TEST(apply, a_snapshot_of_another_host_is_drift_and_made_again)
 	apply_rig_finish(&r);
 }
 
+/* A limit that is not set is said before anything runs. */
+static void expect_limits_told(const char *talk)
+{
+	auto_free char *mount = vmgroup_mount();
+	auto_free char *want = NULL;
+	char missing[64];
+
+	vmgroup_missing(mount, missing, sizeof(missing));
+	want = xasprintf("baselines.web.sandbox: jailer sets no limits of %s here: cgroup v2 ",
+			 missing);
+	cr_expect_eq(strstr(talk, want) != NULL, *missing != '\0', "%s", talk);
+}
+
 /* The same fleet, behind the jailer that lies beside it; without one, or on the other engine, the
  * plan is refused with the line. */
 Test(apply_firecracker, a_fleet_lives_behind_the_jailer)
@@ -206,6 +220,8 @@ Test(apply_firecracker, a_fleet_lives_behind_the_jailer)
 	cr_assert_eq(file_read(TEST_BUILD_DIR "/tests/fake_jailer", bytes.max - 1, &bytes, NULL),
 		     0);
 	cr_assert_eq(file_replace(jailer, bytes.data, bytes.len, 0755, NULL), 0);
+	out = apply_rig_run(&r, 0, "plan", r.spec, "--set", set, NULL);
+	expect_limits_told(buf_str(&out->err));
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);
 	cr_expect_str_eq(apply_rig_text(&r, "web-0", "state"), "ready");
 	out = apply_rig_run(&r, 0, "apply", r.spec, "--set", set, NULL);

@@ -27,6 +27,7 @@
 #include "memserver.h"
 #include "netns.h"
 #include "run.h"
+#include "vmgroup.h"
 #include "vmmanifest.h"
 #include "xalloc.h"
 
@@ -332,6 +333,22 @@ static void await_state(const struct rig *r, size_t i, const char *want)
 	cr_expect_str_eq(state, want, "clone %zu", i);
 }
 
+/* Where there is cgroup v2: alone in a cgroup of its own, which a limit on what it does not use
+ * does not disturb. */
+static void check_group(const char *vm_dir, const char *pid)
+{
+	auto_free char *mount = vmgroup_mount();
+	auto_free char *group = mount ? vmgroup_path(mount, vm_dir) : NULL;
+	auto_free char *procs = group ? path_join(group, "cgroup.procs") : NULL;
+	auto_free char *want = xasprintf("%s\n", pid);
+	auto_buf struct buf text = BUF_INIT(8192);
+
+	if (!group)
+		return;
+	cr_assert_geq(file_read(procs, 8191, &text, NULL), 0, "%s", procs);
+	cr_expect_str_eq(buf_str(&text), want);
+}
+
 /* The process a supervisor calls its VMM: a root directory and a pid namespace of its own, no
  * identity and no way to get one. */
 static void check_jails(const struct rig *r)
@@ -344,6 +361,7 @@ static void check_jails(const struct rig *r)
 		auto_buf struct buf status = BUF_INIT(65536);
 		struct stat a, b;
 
+		check_group(vm_dir, pid);
 		cr_assert_eq(stat(root, &a), 0, "%s", root);
 		cr_assert_eq(stat(vm_dir, &b), 0);
 		cr_expect(a.st_ino == b.st_ino && a.st_dev == b.st_dev, "clone %zu", i);

@@ -16,6 +16,7 @@
 #include "firecracker.h"
 #include "io.h"
 #include "run.h"
+#include "vmgroup.h"
 #include "xalloc.h"
 
 #define TIMEOUT_MS 20000
@@ -170,6 +171,37 @@ Test(fc_jailer, a_vm_is_ours_by_its_pid_and_leaves_nothing)
 	rig_down(&r);
 }
 
+/* Its only process is the VMM: neither ours nor the namespace's first. */
+static void check_group(const char *group, pid_t pid)
+{
+	auto_free char *procs = path_join(group, "cgroup.procs");
+	auto_free char *want = xasprintf("%d\n", pid);
+	auto_buf struct buf text = BUF_INIT(8192);
+
+	cr_assert_geq(file_read(procs, 8191, &text, NULL), 0, "%s", procs);
+	cr_expect_str_eq(buf_str(&text), want);
+}
+
+Test(fc_jailer, a_vm_is_in_a_cgroup_of_its_own_that_ends_with_it)
+{
+	auto_free char *mount = vmgroup_mount(), *group = NULL;
+	struct rig r;
+	struct err err = {0};
+
+	rig_up(&r);
+	if (!mount)
+		cr_skip_test("there is no cgroup v2 to make any in");
+	group = vmgroup_path(mount, r.vm_dir);
+	for (int round = 0; round < 2; round++) {
+		cr_assert_eq(firecracker_ops.start(&r.vm, &r.config, deadline_in(TIMEOUT_MS), &err),
+			     0, "%s", err.msg);
+		check_group(group, r.vm.pid);
+		cr_expect_eq(firecracker_ops.stop(&r.vm, 0, NULL), 0);
+		cr_expect_not(file_exists(group), "%s", group);
+	}
+	rig_down(&r);
+}
+
 Test(fc_jailer, a_start_that_fails_says_why_and_leaves_nothing)
 {
 	struct rig r;
@@ -186,7 +218,7 @@ Test(fc_jailer, a_start_that_fails_says_why_and_leaves_nothing)
 Test(fc_jailer, what_it_is_told_is_all_it_is_told)
 {
 	struct rig r;
-	struct fc_jailer j = {.files = 0};
+	struct fc_jailer j = {.procs = -1};
 	auto_strv struct strv argv = {0};
 	struct err err = {0};
 
