@@ -86,19 +86,35 @@ static int take_number(const char *text, char *ret, size_t size)
 	return 0;
 }
 
-int fc_parse_version(const char *text, char *ret, size_t size, struct err *err)
+/* mark is what stands in front of the number, with its v. */
+static int parse_version(const char *text, const char *mark, const char *whose, char *ret,
+			 size_t size, struct err *err)
 {
-	static const char mark[] = "Firecracker v";
 	const char *at = strstr(text, mark);
 	char number[32];
 	struct fc_version v;
 
-	if (!at || take_number(at + sizeof(mark) - 2, number, sizeof(number)) < 0 ||
+	if (!at || take_number(at + strlen(mark) - 1, number, sizeof(number)) < 0 ||
 	    fc_read_version(number, &v, NULL) < 0)
-		return err_set(err, ERR_HOST, -EBADMSG,
-			       "cannot tell firecracker's version from '%.80s'", text);
+		return err_set(err, ERR_HOST, -EBADMSG, "cannot tell %s version from '%.80s'",
+			       whose, text);
 	(void)snprintf(ret, size, "%s", number);
 	return 0;
+}
+
+int fc_parse_version(const char *text, char *ret, size_t size, struct err *err)
+{
+	return parse_version(text, "Firecracker v", "firecracker's", ret, size, err);
+}
+
+int fc_ask_jailer(const char *binary, struct probe_binary *ret, struct err *err)
+{
+	auto_buf struct buf version = BUF_INIT(TEXT_MAX);
+	int r = run(binary, "--version", &version, err);
+
+	return r < 0 ? r
+		     : parse_version(buf_str(&version), "Jailer v", "the jailer's", ret->version,
+				     sizeof(ret->version), err);
 }
 
 int fc_parse_format(const char *text, char *ret, size_t size, struct err *err)

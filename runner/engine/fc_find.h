@@ -26,6 +26,9 @@ int fc_find(const struct host *host, char **ret, struct err *err);
 /* Asks the binary for its version and snapshot format; for probe_binary(). */
 int fc_ask(const char *binary, struct probe_binary *ret, struct err *err);
 
+/* The same of a jailer, which has no format. */
+int fc_ask_jailer(const char *binary, struct probe_binary *ret, struct err *err);
+
 /* "Firecracker v1.16.1\n..." -> "1.16.1", "v10.0.0\n..." -> "10.0.0"; pure. */
 int fc_parse_version(const char *text, char *ret, size_t size, struct err *err);
 int fc_parse_format(const char *text, char *ret, size_t size, struct err *err);

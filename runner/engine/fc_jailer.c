@@ -7,9 +7,11 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fc_find.h"
 #include "file.h"
 #include "jail.h"
 #include "proc.h"
@@ -44,6 +46,44 @@ int fc_jailer_find(const struct host *host, const char *firecracker, char **ret,
 	err_set(err, ERR_HOST, -ENOENT, NAME " is not installed");
 	return err_hint(err, "put it beside firecracker, whose release has it, or name it in "
 			     "FCVM_JAILER");
+}
+
+/* The jailer copies a program there and makes devices. Of a directory that is not there yet, what
+ * is above it tells. */
+static int check_mount(const char *data_dir, struct err *err)
+{
+	auto_free char *path = xstrdup(data_dir);
+	struct statvfs st;
+
+	while (statvfs(path, &st) < 0) {
+		char *slash = strrchr(path, '/');
+
+		if (errno != ENOENT || !slash || slash == path)
+			return err_sys(err, "cannot look at '%s'", data_dir);
+		*slash = '\0';
+	}
+	if (st.f_flag & (ST_NODEV | ST_NOEXEC))
+		return err_set(err, ERR_HOST, -EPERM,
+			       "'%s' is mounted %s: choose another --data-dir", path,
+			       st.f_flag & ST_NODEV ? "nodev" : "noexec");
+	return 0;
+}
+
+int fc_jailer_check(const struct host *host, const char *jailer, const char *version,
+		    struct err *err)
+{
+	struct probe_binary b = {.version = ""};
+	int r = probe_binary(host, jailer, fc_ask_jailer, &b, err);
+
+	if (r < 0)
+		return r;
+	/* It passes arguments of its own on, which only its own release is known to take. */
+	if (strcmp(b.version, version) != 0)
+		return err_set(
+			err, ERR_HOST, -EXDEV,
+			"the jailer is version %s, firecracker is %s: take both from one release",
+			b.version, version);
+	return check_mount(host->data_dir, err);
 }
 
 static int forget(const struct fc_jailer *j, const char *name, struct err *err)

@@ -27,6 +27,11 @@ struct fc_jailer {
  * is none. */
 int fc_jailer_find(const struct host *host, const char *firecracker, char **ret, struct err *err);
 
+/* Whether this one can jail a Firecracker of that version on this host: ERR_HOST with the reason.
+ */
+int fc_jailer_check(const struct host *host, const char *jailer, const char *version,
+		    struct err *err);
+
 /* Makes what stands in vm_dir before the start; leftovers of another one are removed. from NULL: a
  * boot. No VMM may run in vm_dir. */
 int fc_jailer_make(const struct vm *vm, const struct vm_config *config,

@@ -28,7 +28,8 @@ static void find_jailer(const struct host *host, const char *binary, struct engi
 
 	if (!host->is_root)
 		(void)snprintf(caps->jailer_why, sizeof(caps->jailer_why), "it needs root");
-	else if (fc_jailer_find(host, binary, &jailer, &why) < 0)
+	else if (fc_jailer_find(host, binary, &jailer, &why) < 0 ||
+		 fc_jailer_check(host, jailer, caps->version, &why) < 0)
 		(void)snprintf(caps->jailer_why, sizeof(caps->jailer_why), "%.160s", why.msg);
 	else
 		(void)snprintf(caps->jailer, sizeof(caps->jailer), "%s", jailer);

@@ -112,6 +112,9 @@ static void change_user(unsigned int uid, unsigned int gid)
 int main(int argc, char **argv)
 {
 	const char *values[N_OPTIONS] = {NULL};
+
+	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+		return puts("Jailer v1.16.1\n") < 0;
 	int rest = take_args(argc, argv, values);
 	unsigned int uid = number(values[UID]), gid = number(values[GID]);
 	const char *name = strrchr(values[EXEC_FILE], '/');

@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,6 +72,60 @@ Test(fc_jailer, it_is_named_or_beside_firecracker_or_on_path)
 	jailer = on_path;
 	cr_assert_eq(fc_jailer_find(&host_root, firecracker, &found, &err), 0, "%s", err.msg);
 	cr_expect_str_eq(found, on_path);
+}
+
+/* A program that says a version, as `jailer --version` does. */
+static char *speaker(const char *dir, const char *words)
+{
+	auto_free char *text = xasprintf("#!/bin/sh\nprintf '%s'\n", words);
+	char *file = path_join(dir, "speaker");
+
+	cr_assert_eq(file_replace(file, text, strlen(text), 0755, NULL), 0);
+	return file;
+}
+
+Test(fc_jailer, it_is_of_firecrackers_release_and_may_make_devices_in_the_data_directory)
+{
+	static const struct {
+		const char *words, *msg;
+	} cases[] = {
+		{"Jailer v1.16.1\\n\\n", NULL},
+		{"Jailer v1.15.1\\n",
+		 "the jailer is version 1.15.1, firecracker is 1.16.1: take both "
+		 "from one release"},
+		{"Firecracker v1.16.1\\n",
+		 "cannot tell the jailer's version from 'Firecracker v1.16.1\n'"},
+	};
+	static const struct {
+		unsigned long flags;
+		const char *word;
+	} mounts[] = {{MS_NODEV, "nodev"}, {MS_NOEXEC, "noexec"}};
+	auto_tmpdir char *dir = tmpdir_new("jailer-check"), *data = tmpdir_new("jailer-data");
+	auto_free char *below = path_join(data, "not/there");
+	struct host host = {.is_root = true, .getenv = env_of_test, .data_dir = below};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_free char *file = speaker(dir, cases[i].words);
+		struct err err = {0};
+		int r = fc_jailer_check(&host, file, "1.16.1", &err);
+
+		cr_expect_eq(r < 0, cases[i].msg != NULL, "%s", err.msg);
+		cr_expect_str_eq(err.msg, cases[i].msg ? cases[i].msg : "");
+	}
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
+		cr_skip_test("mounts need root");
+	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		auto_free char *file = speaker(dir, cases[0].words);
+		auto_free char *want = xasprintf("'%s' is mounted %s: choose another --data-dir",
+						 data, mounts[i].word);
+		struct err err = {0};
+
+		cr_assert_eq(mount("t", data, "tmpfs", mounts[i].flags, NULL), 0);
+		cr_expect_lt(fc_jailer_check(&host, file, "1.16.1", &err), 0);
+		cr_expect_str_eq(err.msg, want);
+		cr_assert_eq(umount(data), 0);
+	}
 }
 
 struct rig {
