@@ -8,6 +8,7 @@
  *   hang            nobody listens in the guest        no_snapshot   /snapshot/create is refused
  *   no_resume       a clone is loaded and stays paused garbage       bytes that are no frame
  *   link            saves a link in place of its state
+ *   flood           its console says 6 MiB at once
  *   die             ends at /boot-source, with words   api=WORD      mistreats every request:
  *     silent (no answer), truncated, huge, late (answers before it is asked), slow, gone (exits)
  * Longer than a file should be: a fake is one program of one object file. */
@@ -57,7 +58,7 @@ struct vmm {
 	bool huge;
 	struct json_object *drives, *mmds, *mmds_config;
 	bool nic;
-	struct loop_source api, vsock;
+	struct loop_source api, vsock, flood;
 	struct buf err, body; /* of the answer */
 };
 
@@ -116,11 +117,24 @@ static void on_vsock(struct loop *loop, struct loop_source *src, uint32_t events
 		serve(v, port, fd);
 }
 
+/* After the answer to the start: a real one's vCPUs are threads. */
+static void on_flood(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	(void)loop;
+	(void)src;
+	(void)events;
+	for (unsigned int n = 0; n < 100000; n++)
+		(void)printf("fake console: line %06u of a guest that does not stop talking\n", n);
+	(void)fflush(stdout);
+}
+
 static void run(struct vmm *v)
 {
 	v->state = RUNNING;
 	v->g.running = true;
 	(void)puts("fake console: up");
+	if (scripted(&v->g, "flood"))
+		(void)loop_timer(v->g.loop, &v->flood, 1, 0, on_flood, NULL, NULL);
 	(void)fflush(stdout);
 	if (v->vsock_path)
 		(void)loop_add(v->g.loop, &v->vsock, v->vsock.fd, EPOLLIN, on_vsock, v, NULL);
