@@ -1,436 +1,48 @@
-/* test_firecracker_tiny.c - a real Firecracker with the guest of tests/guest, which is small enough
- * for a KVM that emulates ring 0: booted and saved by the engine, cloned by real supervisors. */
+/* test_firecracker_tiny.c - a real Firecracker with a guest that is small enough for a KVM that
+ * emulates ring 0. */
 #include <criterion/criterion.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../guest/tiny.h"
 #include "cleanup.h"
-#include "client.h"
-#include "engine.h"
 #include "fc_calls.h"
-#include "fc_find.h"
-#include "fc_jailer.h"
-#include "file.h"
-#include "host.h"
 #include "hugepool.h"
-#include "io.h"
-#include "json.h"
-#include "ledger.h"
-#include "memserver.h"
-#include "netns.h"
 #include "run.h"
-#include "vmgroup.h"
-#include "vmmanifest.h"
-#include "xalloc.h"
-
-#define CLONES 8
-#define WAIT_MS 60000
-#define VM_UID (LEDGER_UID_FIRST + 5000)
-#define SNAP_GID (LEDGER_UID_FIRST + 5001)
-#define MEMORY (UINT64_C(16) << 20)
-#define HUGE_EACH (MEMORY / VM_HUGE_PAGE)
-
-struct rig {
-	char *data, *snapshot, *binary, *memserver;
-	struct host host;
-	const struct engine_ops *engine;
-	struct engine_caps caps;
-	struct vm_config config;
-	struct proc_id server;
-	char *dirs[CLONES];
-	pid_t restoring[CLONES];
-};
-
-static char *make_dir(const struct rig *r, const char *name, mode_t mode)
-{
-	char *dir = path_join(r->data, name);
-
-	cr_assert_geq(file_mkdir_p(dir, mode, NULL), 0);
-	cr_assert_eq(chmod(dir, mode), 0);
-	return dir;
-}
-
-static void copy_guest(const struct rig *r, const char *to)
-{
-	auto_buf struct buf bytes = BUF_INIT(1u << 20);
-
-	(void)r;
-	cr_assert_geq(file_read(TEST_BUILD_DIR "/tests/tiny-guest", bytes.max - 1, &bytes, NULL),
-		      0);
-	cr_assert_geq(file_replace(to, bytes.data, bytes.len, 0644, NULL), 0);
-}
-
-/* Skips, with the reason, where there is no Firecracker to run. */
-static void find_engine(struct rig *r)
-{
-	struct err err = {0};
-
-	if (geteuid() != 0)
-		cr_skip("needs root");
-	cr_assert_geq(host_init(&r->host, r->data, &err), 0, "%s", err.msg);
-	r->engine = engine_by_name("firecracker");
-	if (fc_find(&r->host, &r->binary, &err) < 0 ||
-	    r->engine->probe(&r->host, &r->caps, &err) < 0) {
-		host_free(&r->host);
-		tmpdir_remove(&r->data);
-		cr_skip("%s", err.msg);
-	}
-	printf("firecracker %s, snapshot format %s, %s\n", r->caps.version, r->caps.snapshot_format,
-	       r->caps.why);
-}
-
-static void rig_up(struct rig *r)
-{
-	static char empty[] = "", fstype[] = "squashfs";
-
-	*r = (struct rig){.data = tmpdir_new("tiny")};
-	cr_assert_eq(chmod(r->data, 0711), 0);
-	find_engine(r);
-	cr_assert_geq(host_make_dirs(&r->host, NULL), 0);
-	free(r->host.exe);
-	r->host.exe = realpath(run_fcvm_path(), NULL);
-	r->config = (struct vm_config){.kernel = path_join(r->data, "guest"),
-				       .initrd = empty,
-				       .cmdline_extra = empty,
-				       .root_fstype = fstype,
-				       .cpus = 1,
-				       .memory_bytes = MEMORY,
-				       .has_net = netns_tap_permitted(NULL, 0),
-				       .accel = VM_ACCEL_KVM};
-	copy_guest(r, r->config.kernel);
-}
-
-static void rig_down(struct rig *r)
-{
-	for (size_t i = 0; i < CLONES; i++) {
-		struct supervisor_call call = {.dir = r->dirs[i],
-					       .deadline_ms = deadline_in(WAIT_MS)};
-
-		if (r->dirs[i])
-			cr_expect_geq(supervisor_stop(&call, 0, NULL), 0);
-		if (r->restoring[i] > 0)
-			(void)waitpid(r->restoring[i], NULL, 0);
-		free(TAKE_PTR(r->dirs[i]));
-		r->restoring[i] = 0;
-	}
-	if (r->memserver)
-		(void)memserver_stop(r->memserver, true, deadline_in(WAIT_MS), NULL);
-	free(r->memserver);
-	free(r->snapshot);
-	free(r->binary);
-	free(r->config.kernel);
-	host_free(&r->host);
-	tmpdir_remove(&r->data);
-}
-
-/* --- the baseline --------------------------------------------------------------------------- */
-
-static void await_text(int fd, struct buf *text, const char *want)
-{
-	uint64_t deadline_ms = deadline_in(WAIT_MS);
-	char chunk[4096];
-
-	while (!strstr(buf_str(text), want)) {
-		cr_assert_eq(io_wait(fd, POLLIN, deadline_ms), 1, "no '%s' in:\n%s", want,
-			     buf_str(text));
-		ssize_t n = read(fd, chunk, sizeof(chunk));
-
-		cr_assert_gt(n, 0, "the console ended: %s", buf_str(text));
-		buf_add(text, chunk, (size_t)n);
-	}
-}
-
-static void take_file(const struct rig *r, const char *vm_dir, const char *name)
-{
-	auto_free char *from = path_join(vm_dir, name), *to = path_join(r->snapshot, name);
-
-	cr_assert_eq(rename(from, to), 0, "%s: %s", name, strerror(errno));
-	cr_assert_eq(chown(to, 0, SNAP_GID), 0);
-	cr_assert_eq(chmod(to, 0440), 0);
-}
-
-static void write_manifest(const struct rig *r)
-{
-	auto_free char *path = path_join(r->snapshot, VMMANIFEST_FILE);
-	auto_json struct json_object *o = NULL;
-	struct vmmanifest_digests digests = {.initrd = ""};
-	struct hostfacts host = {0};
-	struct err err = {0};
-
-	cr_assert_geq(hostfacts_read(&host, &err), 0, "%s", err.msg);
-	const struct vmmanifest_facts facts = {.config = &r->config,
-					       .caps = &r->caps,
-					       .engine = r->engine->name,
-					       .host = &host,
-					       .dir = r->snapshot};
-
-	cr_assert_geq(vmmanifest_make(&facts, &digests, &o, &err), 0, "%s", err.msg);
-	cr_assert_geq(json_save(path, o, &err), 0, "%s", err.msg);
-}
-
-static void skip_without_jailer(const struct rig *r)
-{
-	auto_free char *jailer = NULL;
-	struct err err = {0};
-
-	if (fc_jailer_find(&r->host, r->binary, &jailer, &err) < 0)
-		cr_skip("%s", err.msg);
-}
-
-/* Booted in a namespace and a jail of its own, until it counts; saved and ended. */
-static void make_snapshot(struct rig *r, bool jailed, bool clones_jailed)
-{
-	auto_free char *vm_dir = make_dir(r, "vm", 0700), *state = NULL;
-	auto_buf struct buf console = BUF_INIT(1u << 20);
-	int fds[2];
-	struct err err = {0};
-	struct vm vm = {.host = &r->host,
-			.vm_dir = vm_dir,
-			.uid = VM_UID,
-			.gid = VM_UID,
-			.has_tap = r->config.has_net,
-			.tap_fd = -1,
-			.metadata = "{\"fcvm\":{\"hostname\":\"tiny\"}}",
-			.userfaultfd = -1,
-			.pidfd = -1,
-			.channel_fd = -1};
-
-	r->snapshot = make_dir(r, "snapshot", 0750);
-	state = path_join(r->snapshot, "vmstate");
-	cr_assert_eq(chown(vm_dir, VM_UID, VM_UID), 0);
-	cr_assert_eq(chown(r->snapshot, 0, SNAP_GID), 0);
-	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
-	vm.console_fd = fds[1];
-	const struct vm_snapshot to = {.state_path = state};
-
-	if (jailed || clones_jailed)
-		skip_without_jailer(r);
-	r->config.jailer = jailed;
-	if (r->config.has_net) {
-		cr_assert_eq(netns_enter(&vm.tap_fd, &err), 0, "%s", err.msg);
-		cleanup_close_p(&vm.tap_fd);
-	}
-	cr_assert_eq(r->engine->start(&vm, &r->config, deadline_in(WAIT_MS), &err), 0, "%s",
-		     err.msg);
-	await_text(fds[0], &console, TINY_TICK "3\n");
-	cr_assert_eq(r->engine->snapshot(&vm, &to, deadline_in(WAIT_MS), &err), 0, "%s", err.msg);
-	cr_assert_eq(r->engine->stop(&vm, 0, &err), 0, "%s", err.msg);
-	cr_expect(strstr(buf_str(&console), TINY_FILLED), "%s", buf_str(&console));
-	take_file(r, vm_dir, VM_MEMORY);
-	cr_assert_eq(chown(state, 0, SNAP_GID), 0);
-	cr_assert_eq(chmod(state, 0440), 0);
-	r->config.jailer = clones_jailed;
-	write_manifest(r);
-	(void)close(fds[0]);
-	(void)close(fds[1]);
-}
-
-/* --- clones --------------------------------------------------------------------------------- */
-
-static void serve(struct rig *r)
-{
-	auto_free char *dir = make_dir(r, "memserver", 0711);
-	auto_free char *memory = path_join(r->snapshot, VM_MEMORY);
-	const struct memserver_spec spec = {.dir = dir,
-					    .memory = memory,
-					    .tag = "test/memserver/tiny",
-					    .uid = VM_UID + 2,
-					    .gid = SNAP_GID};
-	struct err err = {0};
-
-	cr_assert_geq(memserver_spawn(&r->host, &spec, &r->server, &err), 0, "%s", err.msg);
-	r->memserver = path_join(dir, "server.sock");
-}
-
-/* The guest has no agent: the call that restores waits for one for as long as the clone lives. */
-static void clone_vm(struct rig *r, size_t i, const char *backend)
-{
-	auto_free char *name = xasprintf("%s-%zu", backend, i);
-	struct restore_request req = {.snapshot_dir = r->snapshot,
-				      .backend = backend,
-				      .memserver =
-					      strcmp(backend, "uffd") == 0 ? r->memserver : NULL,
-				      .identity = {.hostname = name},
-				      .restart = "no",
-				      .gid = SNAP_GID};
-	const struct supervisor_spec spec = {.tag = "test/vm/tiny",
-					     .engine = r->engine->name,
-					     .vm_id = "tiny",
-					     .dir = r->dirs[i] = make_dir(r, name, 0711)};
-	struct proc_id id;
-	struct err err = {0};
-
-	cr_assert_geq(supervisor_spawn(&r->host, &spec, &id, &err), 0, "%s", err.msg);
-	r->restoring[i] = fork();
-	if (r->restoring[i] == 0) {
-		struct supervisor_call call = {.dir = spec.dir,
-					       .deadline_ms = deadline_in(WAIT_MS)};
-
-		(void)supervisor_restore(&call, &req, NULL, NULL);
-		_exit(0);
-	}
-}
-
-static char *console_of(const struct rig *r, size_t i)
-{
-	auto_free char *path = path_join(r->dirs[i], "console.log");
-	auto_buf struct buf text = BUF_INIT(64u << 20);
-
-	(void)file_read(path, text.max - 1, &text, NULL);
-	return buf_detach(&text);
-}
-
-/* Counted on from where its source stopped: at least `n` walks, every page as it must be. */
-static void await_ticks(const struct rig *r, size_t i, int n)
-{
-	uint64_t deadline_ms = deadline_in(WAIT_MS);
-	int seen = 0;
-
-	while (seen < n && now_ms() < deadline_ms) {
-		auto_free char *text = console_of(r, i);
-
-		seen = 0;
-		for (const char *at = text; (at = strstr(at, TINY_TICK)); at++)
-			seen++;
-		(void)usleep(2000);
-	}
-	auto_free char *text = console_of(r, i);
-
-	cr_assert_geq(seen, n, "clone %zu said:\n%s", i, text);
-	cr_expect_not(strstr(text, TINY_BAD), "clone %zu said:\n%s", i, text);
-	cr_expect_not(strstr(text, TINY_FILLED), "clone %zu booted", i);
-}
-
-static char *status_of(const struct rig *r, size_t i, const char *key)
-{
-	auto_free char *path = path_join(r->dirs[i], SUPERVISE_STATUS);
-	auto_json struct json_object *o = NULL;
-	struct json_object *v = NULL;
-
-	if (json_load(path, &o, NULL) < 0 || !json_object_object_get_ex(o, key, &v) || !v)
-		return xstrdup("null");
-	return xstrdup(json_object_get_string(v));
-}
-
-static void await_state(const struct rig *r, size_t i, const char *want)
-{
-	uint64_t deadline_ms = deadline_in(WAIT_MS);
-	auto_free char *state = status_of(r, i, "state");
-
-	while (strcmp(state, want) != 0 && now_ms() < deadline_ms) {
-		(void)usleep(2000);
-		free(state);
-		state = status_of(r, i, "state");
-	}
-	cr_expect_str_eq(state, want, "clone %zu", i);
-}
-
-/* Where there is cgroup v2: alone in a cgroup of its own, which a limit on what it does not use
- * does not disturb. */
-static void check_group(const char *vm_dir, const char *pid)
-{
-	auto_free char *mount = vmgroup_mount();
-	auto_free char *group = mount ? vmgroup_path(mount, vm_dir) : NULL;
-	auto_free char *procs = group ? path_join(group, "cgroup.procs") : NULL;
-	auto_free char *want = xasprintf("%s\n", pid);
-	auto_buf struct buf text = BUF_INIT(8192);
-
-	if (!group)
-		return;
-	cr_assert_geq(file_read(procs, 8191, &text, NULL), 0, "%s", procs);
-	cr_expect_str_eq(buf_str(&text), want);
-}
-
-/* The process a supervisor calls its VMM: a root directory and a pid namespace of its own, no
- * identity and no way to get one. */
-static void check_jails(const struct rig *r)
-{
-	for (size_t i = 0; i < CLONES; i++) {
-		auto_free char *pid = status_of(r, i, "pid"), *vm_dir = path_join(r->dirs[i], "vm");
-		auto_free char *root = xasprintf("/proc/%s/root", pid);
-		auto_free char *ns = xasprintf("/proc/%s/ns/pid", pid);
-		auto_free char *exe = xasprintf("/proc/%s/status", pid);
-		auto_buf struct buf status = BUF_INIT(65536);
-		struct stat a, b;
-
-		check_group(vm_dir, pid);
-		cr_assert_eq(stat(root, &a), 0, "%s", root);
-		cr_assert_eq(stat(vm_dir, &b), 0);
-		cr_expect(a.st_ino == b.st_ino && a.st_dev == b.st_dev, "clone %zu", i);
-		cr_assert_eq(stat(ns, &a), 0);
-		cr_assert_eq(stat("/proc/self/ns/pid", &b), 0);
-		cr_expect_neq(a.st_ino, b.st_ino);
-		cr_assert_geq(file_read(exe, status.max - 1, &status, NULL), 0);
-		cr_expect(strstr(buf_str(&status), "Name:\tfirecracker\n"), "%s", status.data);
-		cr_expect(strstr(buf_str(&status), "NoNewPrivs:\t1\n"));
-		cr_expect(strstr(buf_str(&status), "CapPrm:\t0000000000000000\n"));
-		cr_expect(strstr(buf_str(&status), "Groups:\t \n"));
-	}
-}
-
-static void count_faults(const struct rig *r, uint64_t least, uint64_t most, uint64_t page_size)
-{
-	auto_json struct json_object *metrics = NULL;
-	struct json_object *clients = NULL;
-	struct err err = {0};
-
-	cr_assert_geq(memserver_metrics(r->memserver, deadline_in(WAIT_MS), &metrics, &err), 0,
-		      "%s", err.msg);
-	cr_assert_geq(json_get_arr(metrics, "clients", &clients, &err), 0);
-	cr_expect_eq(json_object_array_length(clients), CLONES);
-	for (size_t i = 0; i < json_object_array_length(clients); i++) {
-		struct json_object *c = json_object_array_get_idx(clients, i);
-
-		cr_expect_geq(json_opt_u64(c, "faults", 0), least);
-		cr_expect_leq(json_opt_u64(c, "copied", 0) + json_opt_u64(c, "zero", 0), most);
-		cr_expect_eq(json_opt_u64(c, "page_size", 0), page_size);
-	}
-	printf("%s\n", json_object_to_json_string(metrics));
-}
-
-static void skip_without_uffd(void)
-{
-	char why[256] = "";
-
-	if (!memserver_uffd_permitted(why, sizeof(why)))
-		cr_skip("%s", why);
-}
+#include "tiny_world.h"
 
 /* `boots` and `clones`: behind the jailer? Of one snapshot come both. */
 static void live_and_die_with_the_server(bool boots, bool clones)
 {
-	struct rig r;
+	struct tiny r;
 
-	skip_without_uffd();
-	rig_up(&r);
-	make_snapshot(&r, boots, clones);
-	serve(&r);
+	tiny_skip_without_uffd();
+	tiny_up(&r);
+	tiny_make_snapshot(&r, boots, clones);
+	tiny_serve(&r);
 	for (size_t i = 0; i < CLONES; i++)
-		clone_vm(&r, i, "uffd");
+		tiny_clone_vm(&r, i, "uffd");
 	for (size_t i = 0; i < CLONES; i++)
-		await_ticks(&r, i, 5);
-	count_faults(&r, TINY_WALK_PAGES, MEMORY / 4096, 4096);
+		tiny_await_ticks(&r, i, 5);
+	tiny_count_faults(&r, TINY_WALK_PAGES, MEMORY / 4096, 4096);
 	if (clones)
-		check_jails(&r);
+		tiny_check_jails(&r);
 	cr_assert_eq(kill(r.server.pid, SIGKILL), 0);
 	for (size_t i = 0; i < CLONES; i++) {
-		await_state(&r, i, "lost");
-		auto_free char *pid = status_of(&r, i, "pid"), *why = status_of(&r, i, "error");
-		auto_free char *text = console_of(&r, i);
+		tiny_await_state(&r, i, "lost");
+		auto_free char *pid = tiny_status_of(&r, i, "pid"),
+			       *why = tiny_status_of(&r, i, "error");
+		auto_free char *text = tiny_console_of(&r, i);
 
 		cr_expect_str_eq(pid, "null");
 		cr_expect_eq(strncmp(why, "memory server: ", 15), 0, "%s", why);
 		cr_expect_not(strstr(text, TINY_BAD), "clone %zu said:\n%s", i, text);
 	}
-	rig_down(&r);
+	tiny_down(&r);
 }
 
 Test(firecracker_tiny, clones_live_on_a_page_server_and_die_with_it)
@@ -442,21 +54,21 @@ Test(firecracker_tiny, clones_live_on_a_page_server_and_die_with_it)
 static void live_in_huge_pages(bool jailed)
 {
 	char why[256];
-	struct rig r;
+	struct tiny r;
 
-	skip_without_uffd();
+	tiny_skip_without_uffd();
 	if (!hugepool_grow((CLONES + 1) * HUGE_EACH, why, sizeof(why)))
 		cr_skip("%s", why);
-	rig_up(&r);
+	tiny_up(&r);
 	r.config.huge_pages = true;
-	make_snapshot(&r, jailed, jailed);
-	serve(&r);
+	tiny_make_snapshot(&r, jailed, jailed);
+	tiny_serve(&r);
 	for (size_t i = 0; i < CLONES; i++)
-		clone_vm(&r, i, "uffd");
+		tiny_clone_vm(&r, i, "uffd");
 	for (size_t i = 0; i < CLONES; i++)
-		await_ticks(&r, i, 5);
-	count_faults(&r, 1, HUGE_EACH, VM_HUGE_PAGE);
-	rig_down(&r);
+		tiny_await_ticks(&r, i, 5);
+	tiny_count_faults(&r, 1, HUGE_EACH, VM_HUGE_PAGE);
+	tiny_down(&r);
 }
 
 Test(firecracker_tiny, clones_live_in_huge_pages)
@@ -473,26 +85,26 @@ Test(firecracker_tiny, clones_behind_the_jailer_live_in_huge_pages)
 Test(firecracker_tiny, a_clone_the_pool_has_no_page_for_is_lost_with_the_reason)
 {
 	char why[256];
-	struct rig r;
+	struct tiny r;
 
-	skip_without_uffd();
+	tiny_skip_without_uffd();
 	if (!hugepool_grow(HUGE_EACH, why, sizeof(why)))
 		cr_skip("%s", why);
-	rig_up(&r);
+	tiny_up(&r);
 	r.config.huge_pages = true;
-	make_snapshot(&r, false, false);
-	serve(&r);
+	tiny_make_snapshot(&r, false, false);
+	tiny_serve(&r);
 	void *taken = mmap(NULL, (hugepool_free() - 1) * VM_HUGE_PAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
 	cr_assert_neq(taken, MAP_FAILED);
-	clone_vm(&r, 0, "uffd");
+	tiny_clone_vm(&r, 0, "uffd");
 	if (r.restoring[0] > 0)
 		(void)waitpid(r.restoring[0], NULL, 0);
 	r.restoring[0] = 0;
-	auto_free char *error = status_of(&r, 0, "error");
+	auto_free char *error = tiny_status_of(&r, 0, "error");
 
 	cr_expect(strstr(error, "the host has no free huge page for byte "), "%s", error);
-	rig_down(&r);
+	tiny_down(&r);
 }
 
 Test(firecracker_tiny, clones_behind_the_jailer_live_on_a_page_server_and_die_with_it)
@@ -503,15 +115,15 @@ Test(firecracker_tiny, clones_behind_the_jailer_live_on_a_page_server_and_die_wi
 /* Killed while pages are still missing: a clone stops at the next one, it never reads zeros. */
 Test(firecracker_tiny, a_server_that_dies_early_leaves_no_clone_with_wrong_pages)
 {
-	struct rig r;
+	struct tiny r;
 
-	skip_without_uffd();
-	rig_up(&r);
-	make_snapshot(&r, false, false);
-	serve(&r);
+	tiny_skip_without_uffd();
+	tiny_up(&r);
+	tiny_make_snapshot(&r, false, false);
+	tiny_serve(&r);
 	for (size_t i = 0; i < CLONES; i++)
-		clone_vm(&r, i, "uffd");
-	await_ticks(&r, 0, 1);
+		tiny_clone_vm(&r, i, "uffd");
+	tiny_await_ticks(&r, 0, 1);
 	cr_assert_eq(kill(r.server.pid, SIGKILL), 0);
 	for (size_t i = 0; i < CLONES; i++) {
 		auto_free char *state = NULL;
@@ -519,28 +131,28 @@ Test(firecracker_tiny, a_server_that_dies_early_leaves_no_clone_with_wrong_pages
 		if (r.restoring[i] > 0)
 			(void)waitpid(r.restoring[i], NULL, 0);
 		r.restoring[i] = 0;
-		state = status_of(&r, i, "state");
-		auto_free char *text = console_of(&r, i);
+		state = tiny_status_of(&r, i, "state");
+		auto_free char *text = tiny_console_of(&r, i);
 
 		cr_expect(strcmp(state, "lost") == 0 || strcmp(state, "failed") == 0, "%s", state);
 		cr_expect_not(strstr(text, TINY_BAD), "clone %zu said:\n%s", i, text);
 	}
-	rig_down(&r);
+	tiny_down(&r);
 }
 
 static void share_the_file(bool boots, bool clones)
 {
-	struct rig r;
+	struct tiny r;
 
-	rig_up(&r);
-	make_snapshot(&r, boots, clones);
+	tiny_up(&r);
+	tiny_make_snapshot(&r, boots, clones);
 	for (size_t i = 0; i < CLONES; i++)
-		clone_vm(&r, i, "file");
+		tiny_clone_vm(&r, i, "file");
 	for (size_t i = 0; i < CLONES; i++)
-		await_ticks(&r, i, 5);
+		tiny_await_ticks(&r, i, 5);
 	if (clones)
-		check_jails(&r);
-	rig_down(&r);
+		tiny_check_jails(&r);
+	tiny_down(&r);
 }
 
 Test(firecracker_tiny, clones_share_the_memory_file)
@@ -561,14 +173,14 @@ Test(firecracker_tiny, what_was_saved_behind_the_jailer_needs_none)
 Test(firecracker_tiny, it_answers_what_the_fake_answers)
 {
 	auto_buf struct buf out = BUF_INIT(1u << 20);
-	struct rig r;
+	struct tiny r;
 
-	rig_up(&r);
+	tiny_up(&r);
 	if (strcmp(r.caps.version, "1.16.1") == 0) {
 		/* A NIC is asked for: its tap belongs to nobody's namespace but this test's. */
 		cr_assert_eq(unshare(CLONE_NEWNET), 0);
 		fc_calls_run(r.binary, &out);
 		golden_check("fc-answers.txt", buf_str(&out));
 	}
-	rig_down(&r);
+	tiny_down(&r);
 }
