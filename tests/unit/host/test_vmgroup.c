@@ -156,7 +156,7 @@ Test(vmgroup, what_is_in_it_is_killed_and_nothing_is_left, .timeout = 60)
 /* The one controller that machines with cgroup v1 beside v2 often leave to v2. */
 Test(vmgroup, a_limit_on_huge_pages_is_the_kernels_too)
 {
-	auto_free char *mount = vmgroup_mount(), *parent = NULL, *file = NULL;
+	auto_free char *mount = vmgroup_mount(), *file = NULL;
 	auto_tmpdir char *dir = tmpdir_new("cgroup-huge");
 	const struct vmgroup_limits limits = {.huge_bytes = 6u << 20};
 	struct err err = {0};
