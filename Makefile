@@ -147,8 +147,10 @@ $(B)/examples/hello.oci.tar: $(B)/examples/pack $(B)/examples/hello-server
 	$(Q)$< $(B)/examples/hello-server $@
 
 # --- tests -------------------------------------------------------------------------------------
+# What runs on both sides of a mount, on the host and in guests: libc only.
+POSIX_OBJ := $(call obj_of,$(wildcard tests/posix/*.c))
 SUPPORT_OBJ := $(call obj_of,$(wildcard tests/support/*.c))
-TEST_INC := tests/support $(cmd_inc)
+TEST_INC := tests/support tests/posix $(cmd_inc)
 $(B)/obj/tests/%.o: tests/%.c | $(B)/.deps
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -Wno-pedantic $(addprefix -iquote ,$(TEST_INC)) -DTEST_BUILD_DIR='"$(B)"' \
@@ -189,6 +191,9 @@ $(B)/tests/tiny-guest: tests/guest/tiny.c tests/guest/start.S tests/guest/tiny.l
 $(B)/tests/volume_tool: tests/guest/volume_tool.c | $(B)/.deps
 	@mkdir -p $(@D)
 	$(Q)$(MUSL_CC) $(STD) -Os -Wall -Wextra $(if $(WERROR),-Werror) -static -s -o $@ $<
+$(B)/tests/posix_smoke: $(B)/obj/tests/guest/posix_smoke.o $(POSIX_OBJ) $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -s -o $@ $^
 # Suites talk to supervisors through their client, too.
 SUITE_LIBS := $(FAKE_LIBS) $(foreach f,guest net engine memory storage supervise fuse-pipe,$(B)/lib/$(f).a)
 $(B)/tests/integration: | $(FUSE_TOOLS)
@@ -205,8 +210,9 @@ $(B)/tests/$(1): $(call obj_of,$(wildcard tests/$(1)/*.c) $($(1)_world)) $(SUPPO
 	@mkdir -p $$(@D)
 	$$(Q)$$(link_test) -lcriterion
 endef
+fuse_world := $(wildcard tests/posix/*.c)
 $(foreach s,integration vm fuse,$(eval $(call suite_rules,$(s))))
-$(B)/tests/vm: | $(B)/tests/volume_tool $(B)/examples/hello.oci.tar
+$(B)/tests/vm: | $(B)/tests/volume_tool $(B)/tests/posix_smoke $(B)/examples/hello.oci.tar
 # It runs the two programs.
 $(B)/tests/fuse: | $(B)/fuse-pipe-mount $(B)/fuse-pipe-server
 

@@ -1,16 +1,18 @@
-/* posix.h - cases that run on the bare file system and through the mount, and must not differ.
+/* posix.h - cases that run on the bare file system and through the mount, and must not differ. libc
+ * only: the same tables run on the host (tests/fuse) and inside guests (tests/guest/posix_smoke).
  *
  * A case is a small tree (d/t, the object, in a directory of chosen mode and owner; o/u, a second
  * one), one operation and who does it. A table is laid out on both sides, run on both, and read
  * back three times: bare, through the mount, and below the mount. All three texts must be equal. */
-#ifndef FCVM_TESTS_FUSE_POSIX_H
-#define FCVM_TESTS_FUSE_POSIX_H
+#ifndef FCVM_TESTS_POSIX_H
+#define FCVM_TESTS_POSIX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "buf.h"
-#include "world.h"
+#include "err.h"
 
 enum posix_object {
 	OBJ_NONE,
@@ -58,11 +60,13 @@ struct posix_at {
 
 struct posix_case;
 typedef void (*posix_fn)(const struct posix_case *c, struct posix_at *at);
+/* 0, or -1 with errno. */
+typedef int (*posix_setup)(const struct posix_case *c);
 
 struct posix_case {
 	const char *op;
 	posix_fn run;
-	posix_fn setup; /* as root on the bare files, after the tree was made; NULL = nothing */
+	posix_setup setup; /* as root on the bare files, after the tree was made; NULL = nothing */
 	struct posix_node dir, t, u;
 	enum posix_cred_id cred;
 	mode_t umask;
@@ -82,9 +86,31 @@ struct posix_table {
 struct posix_case posix_default(const char *op, posix_fn run);
 void posix_add(struct posix_table *table, const struct posix_case *c);
 
-/* Builds a table, runs it on both sides and fails the test with the first differences. */
+/* Every table there is; X(name). */
+#define POSIX_TABLES(X)                                                                      \
+	X(make)                                                                              \
+	X(over) X(remove) X(rename) X(rename_rights) X(paths) X(open_kinds) X(open_modes)    \
+		X(access) X(search) X(chmod) X(chown) X(truncate) X(utimens) X(killpriv)     \
+			X(offsets) X(allocate) X(copy) X(gone) X(map) X(xattr) X(xattr_list) \
+				X(acl) X(acl_default) X(locks)
+#define POSIX_BUILDER(name) void posix_build_##name(struct posix_table *table);
+POSIX_TABLES(POSIX_BUILDER)
+
 typedef void (*posix_build)(struct posix_table *table);
-void posix_compare(enum world_fs fs, const char *cache, const char *name, posix_build build);
+/* Of every `step` cases the first. */
+void posix_thin_out(struct posix_table *table, size_t step);
+
+/* Empty directories, by descriptor and by absolute path. */
+struct posix_sides {
+	int bare_fd, mount_fd;
+	int below_fd; /* what mount_fd shows, without the mount; -1: out of reach */
+	const char *bare, *mount;
+};
+/* Lays the table out on both sides, runs it and compares; the first differences go to report. The
+ * number of cases that differ, or a negative errno. As root; the working directory is / after it.
+ */
+int posix_run(const struct posix_table *table, const struct posix_sides *sides, struct buf *report,
+	      struct err *err);
 
 /* One word of an operation's result: "open=0", "open=-EACCES". Returns r. */
 long posix_result(struct posix_at *at, const char *what, long r);
@@ -103,25 +129,13 @@ struct posix_since {
 #define POSIX_TIME 1000000000 /* what every access and modification time is laid out with */
 void posix_dump(int dir_fd, const struct posix_since *since, bool without_atime, struct buf *out);
 
-/* Takes the caller's identity; posix_become(CRED_ROOT) gives it back. */
-void posix_become(enum posix_cred_id cred);
+/* Takes the caller's identity; posix_become(CRED_ROOT) gives it back. 0, or -1 with errno. */
+int posix_become(enum posix_cred_id cred);
 /* Lays out d/t and o/u of a case in the working directory. */
-void posix_lay_out(const struct posix_case *c);
+int posix_lay_out(const struct posix_case *c, struct err *err);
 
-/* The tables three times: ext4 with cache shared and (a quarter, but for FCVM_FUSE_FULL) strict,
- * btrfs with cache shared. */
-#define POSIX_TABLE(name, build)                                 \
-	Test(ext4_shared, name, .fini = world_cleanup)           \
-	{                                                        \
-		posix_compare(FS_EXT4, "shared", #name, build);  \
-	}                                                        \
-	Test(ext4_strict, name, .fini = world_cleanup)           \
-	{                                                        \
-		posix_compare(FS_EXT4, "strict", #name, build);  \
-	}                                                        \
-	Test(btrfs_shared, name, .fini = world_cleanup)          \
-	{                                                        \
-		posix_compare(FS_BTRFS, "shared", #name, build); \
-	}
+/* Range 0 is the whole file. */
+enum posix_lock_kind { LOCK_OF_PROCESS, LOCK_OF_FILE, LOCK_OF_FLOCK, LOCK_OF_COUNT };
+int posix_lock(int fd, enum posix_lock_kind kind, int type, size_t range, bool wait);
 
 #endif

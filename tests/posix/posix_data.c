@@ -1,6 +1,5 @@
-/* test_posix_data.c - bytes: reading, writing, holes, positions, and what files open of names
+/* posix_data.c - bytes: reading, writing, holes, positions, and what files open of names
  * that are gone still do. */
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -16,21 +15,18 @@
 
 /* 64 KiB of data, a hole, 64 KiB of data. */
 #define PART 65536
-static void fill(const struct posix_case *c, struct posix_at *at)
+static int fill(const struct posix_case *c)
 {
 	static char data[PART];
 	const struct timespec fixed[2] = {{.tv_sec = POSIX_TIME}, {.tv_sec = POSIX_TIME}};
 	auto_close int fd = open("d/t", O_WRONLY | O_CLOEXEC);
 
 	(void)c;
-	(void)at;
 	for (size_t i = 0; i < PART; i++)
 		data[i] = (char)('a' + i % 23);
-	cr_assert_eq(pwrite(fd, data, PART, 0), PART);
-	cr_assert_eq(pwrite(fd, data, PART, (off_t)16 * PART), PART);
-	/* Or holes are not what they are until it is written back. */
-	cr_assert_eq(fsync(fd), 0);
-	cr_assert_eq(futimens(fd, fixed), 0);
+	if (pwrite(fd, data, PART, 0) != PART || pwrite(fd, data, PART, (off_t)16 * PART) != PART)
+		return -1;
+	return futimens(fd, fixed);
 }
 
 static void at_offset(const struct posix_case *c, struct posix_at *at)
@@ -76,7 +72,7 @@ static void at_offset(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_offsets(struct posix_table *table)
+void posix_build_offsets(struct posix_table *table)
 {
 	static const int64_t offsets[] = {0,
 					  1,
@@ -110,7 +106,6 @@ static void build_offsets(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(offsets, build_offsets)
 
 static void allocate(const struct posix_case *c, struct posix_at *at)
 {
@@ -125,7 +120,7 @@ static void allocate(const struct posix_case *c, struct posix_at *at)
 	posix_result_data(at, "pread", data, pread(fd, data, sizeof(data), c->b));
 }
 
-static void build_allocate(struct posix_table *table)
+void posix_build_allocate(struct posix_table *table)
 {
 	static const int modes[] = {0,
 				    FALLOC_FL_KEEP_SIZE,
@@ -152,7 +147,6 @@ static void build_allocate(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(allocate, build_allocate)
 
 static void copy_range(const struct posix_case *c, struct posix_at *at)
 {
@@ -171,7 +165,7 @@ static void copy_range(const struct posix_case *c, struct posix_at *at)
 	posix_result_stat(at, "stat", to);
 }
 
-static void build_copy(struct posix_table *table)
+void posix_build_copy(struct posix_table *table)
 {
 	static const int64_t offsets[] = {0, 100, 4096, PART + 5, 17 * PART, -1};
 
@@ -188,7 +182,6 @@ static void build_copy(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(copy, build_copy)
 
 static void on_gone(const struct posix_case *c, struct posix_at *at)
 {
@@ -242,7 +235,7 @@ static void on_gone(const struct posix_case *c, struct posix_at *at)
 	posix_result_stat(at, "stat", fd);
 }
 
-static void build_gone(struct posix_table *table)
+void posix_build_gone(struct posix_table *table)
 {
 	static const enum posix_object kinds[] = {OBJ_FILE, OBJ_DIR};
 	static const enum posix_cred_id creds[] = {CRED_ROOT, CRED_OWNER};
@@ -263,7 +256,6 @@ static void build_gone(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(gone, build_gone)
 
 static void map_t(const struct posix_case *c, struct posix_at *at)
 {
@@ -289,7 +281,7 @@ static void map_t(const struct posix_case *c, struct posix_at *at)
 	(void)munmap(p, len);
 }
 
-static void build_map(struct posix_table *table)
+void posix_build_map(struct posix_table *table)
 {
 	static const int opens[] = {O_RDONLY, O_RDWR, O_WRONLY, O_RDWR | O_APPEND};
 	static const int prots[] = {PROT_READ, PROT_READ | PROT_WRITE};
@@ -306,4 +298,3 @@ static void build_map(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(map, build_map)

@@ -1,5 +1,4 @@
-/* test_posix_attr.c - modes, owners, sizes, times, and who may change them. */
-#include <criterion/criterion.h>
+/* posix_attr.c - modes, owners, sizes, times, and who may change them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -29,7 +28,7 @@ static void chmod_t(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_chmod(struct posix_table *table)
+void posix_build_chmod(struct posix_table *table)
 {
 	static const mode_t modes[] = {0, 0644, 04755, 02755, 02745, 01777, 07777};
 	static const enum posix_object kinds[] = {OBJ_NONE,     OBJ_FILE, OBJ_DIR,  OBJ_LINK,
@@ -50,7 +49,6 @@ static void build_chmod(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(chmod, build_chmod)
 
 static void chown_t(const struct posix_case *c, struct posix_at *at)
 {
@@ -65,7 +63,7 @@ static void chown_t(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_chown(struct posix_table *table)
+void posix_build_chown(struct posix_table *table)
 {
 	static const struct {
 		uid_t uid;
@@ -102,7 +100,6 @@ static void build_chown(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(chown, build_chown)
 
 static void truncate_t(const struct posix_case *c, struct posix_at *at)
 {
@@ -117,7 +114,7 @@ static void truncate_t(const struct posix_case *c, struct posix_at *at)
 		(void)posix_result(at, "ftruncate", ftruncate(fd, c->a));
 }
 
-static void build_truncate(struct posix_table *table)
+void posix_build_truncate(struct posix_table *table)
 {
 	static const int64_t sizes[] = {-1, 0, 5, 11, 12, 4096, 1 << 20, 1LL << 40, INT64_MAX};
 	static const enum posix_object kinds[] = {OBJ_NONE,     OBJ_FILE, OBJ_DIR, OBJ_LINK,
@@ -142,7 +139,6 @@ static void build_truncate(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(truncate, build_truncate)
 
 #define T(s, n)                               \
 	{                                     \
@@ -181,7 +177,7 @@ static void utimens_t(const struct posix_case *c, struct posix_at *at)
 		(void)posix_result(at, "futimens", futimens(fd, t));
 }
 
-static void build_utimens(struct posix_table *table)
+void posix_build_utimens(struct posix_table *table)
 {
 	static const mode_t modes[] = {0644, 0666, 0444};
 	static const enum posix_object kinds[] = {OBJ_FILE, OBJ_DIR, OBJ_LINK};
@@ -202,7 +198,6 @@ static void build_utimens(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(utimens, build_utimens)
 
 /* What takes set-id bits away. */
 static void change_data(const struct posix_case *c, struct posix_at *at)
@@ -244,7 +239,7 @@ static void change_data(const struct posix_case *c, struct posix_at *at)
 	posix_result_stat(at, "stat", fd);
 }
 
-static void build_killpriv(struct posix_table *table)
+void posix_build_killpriv(struct posix_table *table)
 {
 	static const mode_t modes[] = {06777, 04777, 02777, 02767, 06666, 04766, 01777};
 
@@ -265,4 +260,3 @@ static void build_killpriv(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(killpriv, build_killpriv)

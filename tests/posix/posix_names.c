@@ -1,5 +1,4 @@
-/* test_posix_names.c - making, removing, linking and moving names. */
-#include <criterion/criterion.h>
+/* posix_names.c - making, removing, linking and moving names. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -74,7 +73,7 @@ static void make_name(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_make(struct posix_table *table)
+void posix_build_make(struct posix_table *table)
 {
 	static const mode_t dirs[] = {0755, 0777, 01777, 02777, 02775, 0555, 0733};
 	static const struct {
@@ -95,7 +94,6 @@ static void build_make(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(make, build_make)
 
 static void make_over(const struct posix_case *c, struct posix_at *at)
 {
@@ -141,7 +139,7 @@ static void make_over(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_over(struct posix_table *table)
+void posix_build_over(struct posix_table *table)
 {
 	for (int op = 0; op < 12; op++)
 		for (int object = OBJ_NONE; object < OBJ_COUNT; object++)
@@ -156,9 +154,8 @@ static void build_over(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(over, build_over)
 
-static void build_remove(struct posix_table *table)
+void posix_build_remove(struct posix_table *table)
 {
 	static const mode_t dirs[] = {0755, 0777, 01777, 0555};
 	static const uid_t owners[] = {0, UID_OWNER, UID_OTHER};
@@ -179,7 +176,6 @@ static void build_remove(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(remove, build_remove)
 
 static void rename_t(const struct posix_case *c, struct posix_at *at)
 {
@@ -188,7 +184,7 @@ static void rename_t(const struct posix_case *c, struct posix_at *at)
 		renameat2(AT_FDCWD, c->s ? c->s : "d/t", AT_FDCWD, "o/u", (unsigned int)c->a));
 }
 
-static void build_rename(struct posix_table *table)
+void posix_build_rename(struct posix_table *table)
 {
 	static const unsigned int how[] = {0,
 					   RENAME_NOREPLACE,
@@ -214,10 +210,9 @@ static void build_rename(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(rename, build_rename)
 
 /* Sticky and read-only directories, and a directory that has to be given a new "..". */
-static void build_rename_rights(struct posix_table *table)
+void posix_build_rename_rights(struct posix_table *table)
 {
 	static const mode_t dirs[] = {0755, 0777, 01777, 0555};
 	static const uid_t owners[] = {UID_OWNER, UID_OTHER};
@@ -242,7 +237,6 @@ static void build_rename_rights(struct posix_table *table)
 						posix_add(table, &c);
 					}
 }
-POSIX_TABLE(rename_rights, build_rename_rights)
 
 /* Names as such: what each call makes of an odd path. */
 static void odd_path(const struct posix_case *c, struct posix_at *at)
@@ -296,7 +290,7 @@ static void odd_path(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_paths(struct posix_table *table)
+void posix_build_paths(struct posix_table *table)
 {
 	static const char *const paths[] = {
 		"",         ".",      "..",         "d/.",      "d/..",      "d/t/",
@@ -328,4 +322,3 @@ static void build_paths(struct posix_table *table)
 		}
 	}
 }
-POSIX_TABLE(paths, build_paths)

@@ -1,5 +1,4 @@
-/* test_posix_open.c - who may open what, how, and what opening does. */
-#include <criterion/criterion.h>
+/* posix_open.c - who may open what, how, and what opening does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -43,7 +42,7 @@ static const int flags[] = {
 	O_RDONLY | O_SYNC,
 };
 
-static void build_kinds(struct posix_table *table)
+void posix_build_open_kinds(struct posix_table *table)
 {
 	for (size_t f = 0; f < ARRAY_SIZE(flags); f++)
 		for (int object = OBJ_NONE; object < OBJ_COUNT; object++)
@@ -59,9 +58,8 @@ static void build_kinds(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(open_kinds, build_kinds)
 
-static void build_modes(struct posix_table *table)
+void posix_build_open_modes(struct posix_table *table)
 {
 	static const mode_t modes[] = {0000, 0400, 0200, 0100, 0600, 0040, 0020, 0060,
 				       0004, 0002, 0006, 0644, 0466, 0064, 0646, 0777};
@@ -78,14 +76,13 @@ static void build_modes(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(open_modes, build_modes)
 
 static void access_t(const struct posix_case *c, struct posix_at *at)
 {
 	(void)posix_result(at, "access", faccessat(AT_FDCWD, "d/t", (int)c->a, AT_EACCESS));
 }
 
-static void build_access(struct posix_table *table)
+void posix_build_access(struct posix_table *table)
 {
 	static const mode_t modes[] = {0000, 0700, 0070, 0007, 0421, 0124, 0664, 0755};
 	static const int how[] = {F_OK, R_OK, W_OK, X_OK, R_OK | W_OK | X_OK};
@@ -104,7 +101,6 @@ static void build_access(struct posix_table *table)
 					posix_add(table, &c);
 				}
 }
-POSIX_TABLE(access, build_access)
 
 /* Everything that walks through d, or reads or changes it, by d's mode. */
 static void search_d(const struct posix_case *c, struct posix_at *at)
@@ -146,7 +142,7 @@ static void search_d(const struct posix_case *c, struct posix_at *at)
 	}
 }
 
-static void build_search(struct posix_table *table)
+void posix_build_search(struct posix_table *table)
 {
 	static const mode_t modes[] = {0000, 0100, 0200, 0300, 0400, 0500, 0700, 0070,
 				       0010, 0030, 0007, 0001, 0003, 0733, 0711, 0077};
@@ -163,4 +159,3 @@ static void build_search(struct posix_table *table)
 				posix_add(table, &c);
 			}
 }
-POSIX_TABLE(search, build_search)

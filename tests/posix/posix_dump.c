@@ -1,5 +1,4 @@
 /* posix_dump.c - what is there, as text: laying out the tree of a case and reading it back. */
-#include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +14,7 @@
 #include "strv.h"
 #include "xalloc.h"
 
-static void make(const char *path, const struct posix_node *node)
+static int make(const char *path, const struct posix_node *node, struct err *err)
 {
 	static const char content[] = "0123456789\n";
 	mode_t type = 0;
@@ -24,7 +23,7 @@ static void make(const char *path, const struct posix_node *node)
 	switch (node->object) {
 	case OBJ_NONE:
 	case OBJ_COUNT:
-		return;
+		return 0;
 	case OBJ_FILE: {
 		auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -62,49 +61,49 @@ static void make(const char *path, const struct posix_node *node)
 	}
 	if (type)
 		r = mknod(path, type | 0600, type == S_IFBLK ? makedev(240, 7) : makedev(1, 3));
-	cr_assert_eq(r, 0, "%s: %s", path, strerror(errno));
+	return r < 0 ? err_sys(err, "cannot make '%s'", path) : 0;
 }
 
 /* Owner before mode: chown takes the set-id bits away. */
-static void dress(const char *path, const struct posix_node *node)
+static int dress(const char *path, const struct posix_node *node, struct err *err)
 {
 	const struct timespec fixed[2] = {{.tv_sec = POSIX_TIME}, {.tv_sec = POSIX_TIME}};
 	struct stat st;
 
 	if (node->object == OBJ_NONE)
-		return;
-	cr_assert_eq(lchown(path, node->uid, node->gid), 0, "%s: %s", path, strerror(errno));
-	cr_assert_eq(lstat(path, &st), 0);
-	if (!S_ISLNK(st.st_mode))
-		cr_assert_eq(chmod(path, node->mode), 0);
-	cr_assert_eq(utimensat(AT_FDCWD, path, fixed, AT_SYMLINK_NOFOLLOW), 0);
+		return 0;
+	if (lchown(path, node->uid, node->gid) < 0 || lstat(path, &st) < 0 ||
+	    (!S_ISLNK(st.st_mode) && chmod(path, node->mode) < 0) ||
+	    utimensat(AT_FDCWD, path, fixed, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, "cannot dress '%s'", path);
+	return 0;
 }
 
-void posix_lay_out(const struct posix_case *c)
+int posix_lay_out(const struct posix_case *c, struct err *err)
 {
 	const struct posix_node dir = {OBJ_DIR, 0777, UID_OWNER, UID_OWNER};
 	const struct posix_node file = {OBJ_FILE, 0666, UID_OWNER, UID_OWNER};
-	const struct posix_node top = {OBJ_DIR, 0755, 0, 0};
+	const struct posix_node top = {OBJ_DIR, 0755, 0, 0}, none = {0};
+	const struct {
+		const char *path;
+		const struct posix_node *node;
+	} tree[] = {
+		{"d", &c->dir},
+		{"o", &dir},
+		{"target", &file},
+		{"d/t", &c->t},
+		{"o/u", &c->u},
+		{"d/t/in", c->t.object == OBJ_FULL ? &file : &none},
+		{"o/u/in", c->u.object == OBJ_FULL ? &file : &none},
+	};
+	int r = 0;
 
-	make("d", &dir);
-	make("o", &dir);
-	make("target", &file);
-	make("d/t", &c->t);
-	make("o/u", &c->u);
-	if (c->t.object == OBJ_FULL) {
-		make("d/t/in", &file);
-		dress("d/t/in", &file);
-	}
-	if (c->u.object == OBJ_FULL) {
-		make("o/u/in", &file);
-		dress("o/u/in", &file);
-	}
-	dress("d/t", &c->t);
-	dress("o/u", &c->u);
-	dress("target", &file);
-	dress("o", &dir);
-	dress("d", &c->dir);
-	dress(".", &top);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(tree); i++)
+		r = make(tree[i].path, tree[i].node, err);
+	/* What is in a directory first: making it changed that one's times. */
+	for (size_t i = ARRAY_SIZE(tree); r == 0 && i-- > 0;)
+		r = dress(tree[i].path, tree[i].node, err);
+	return r < 0 ? r : dress(".", &top, err);
 }
 
 static void add_time(struct buf *out, char what, const struct timespec *t,
