@@ -88,7 +88,8 @@ int fp_op_open(struct fp_call *c)
 
 int fp_op_opendir(struct fp_call *c)
 {
-	const int flags = O_RDONLY | O_DIRECTORY;
+	const struct fuse_open_in *in = c->q->arg;
+	const int flags = O_RDONLY | O_DIRECTORY | (int)(in->flags & O_NOATIME);
 	auto_node struct fp_node n = {0};
 	int r = fp_call_node(c, c->q->head.nodeid, &n);
 

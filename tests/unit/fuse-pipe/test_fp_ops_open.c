@@ -281,3 +281,29 @@ Test(fp_ops_open, everywhere_else_handle_0_is_none)
 		(void)rig_open(&r, f, O_RDONLY);
 	}
 }
+
+/* Whether listing the directory d, opened with these flags, changed its access time. */
+static bool listing_is_seen(struct rig *r, uint64_t d, uint32_t flags)
+{
+	const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 2000}};
+	const struct fuse_open_in open = {.flags = flags | O_DIRECTORY};
+	struct fuse_read_in in = {.size = 4096};
+	struct stat st = {0};
+
+	cr_assert_eq(utimensat(AT_FDCWD, rig_path(r, "d"), old, 0), 0);
+	cr_assert_eq(RIG_CALL(r, FUSE_OPENDIR, d, &open, NULL), 0);
+	in.fh = ((const struct fuse_open_out *)(const void *)r->out)->fh;
+	cr_assert_eq(RIG_CALL(r, FUSE_READDIR, d, &in, NULL), 0);
+	cr_assert_eq(stat(rig_path(r, "d"), &st), 0);
+	return st.st_atim.tv_sec != 1000;
+}
+
+Test(fp_ops_open, listing_a_directory_without_a_trace_leaves_none)
+{
+	auto_rig struct rig r = {0};
+
+	rig_start(&r, NULL);
+	uint64_t d = rig_mkdir(&r, 1, "d");
+	cr_expect(listing_is_seen(&r, d, 0));
+	cr_expect_not(listing_is_seen(&r, d, O_NOATIME));
+}
