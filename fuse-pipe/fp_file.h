@@ -4,6 +4,7 @@
 #define FCVM_FUSE_PIPE_FP_FILE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,10 +14,11 @@
 
 struct fp_file {
 	uint64_t id;
-	struct fp_inode *in;  /* a reference */
-	int flags;            /* access mode, O_DIRECTORY */
-	pthread_mutex_t lock; /* a directory's position; the first open after a restore */
-	int fd;               /* -1: of an earlier process, not opened yet */
+	struct fp_inode *in;   /* a reference */
+	int flags;             /* access mode, O_DIRECTORY */
+	pthread_mutex_t lock;  /* a directory's position; the first open after a restore */
+	int fd;                /* -1: of an earlier process, not opened yet */
+	atomic_bool lost_lock; /* others have the lock it was used under: EIO until it is closed */
 	/* The table's own. */
 	uint32_t refs;
 };

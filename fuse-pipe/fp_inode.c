@@ -9,28 +9,17 @@
 
 #include "cleanup.h"
 #include "fp_abi.h"
-#include "fp_ids.h"
+#include "fp_inode_table.h"
 #include "xalloc.h"
 
-#define BUCKETS 65536u
 #define DEPTH_MAX 256  /* cold directories above a cold inode, where names are places */
 #define EVICT_TRIES 16 /* entries in use are looked at and passed over */
-
-struct fp_inodes {
-	pthread_mutex_t lock;
-	int mount_fd;
-	bool by_handle;    /* handles can be opened */
-	struct fp_ids ids; /* 1 is the root */
-	size_t known, hot, hot_max;
-	struct fp_inode *newest, *oldest; /* hot ones */
-	struct fp_inode *buckets[BUCKETS];
-};
 
 static uint32_t bucket_of(uint64_t dev, uint64_t ino)
 {
 	uint64_t h = (ino ^ dev << 17) * 0x9e3779b97f4a7c15ull;
 
-	return (uint32_t)(h >> 48) % BUCKETS;
+	return (uint32_t)(h >> 48) % FP_INODE_BUCKETS;
 }
 
 /* --- the order of hot inodes; all below under the lock --- */
@@ -49,7 +38,7 @@ static void link_hot(struct fp_inodes *t, struct fp_inode *in)
 	t->newest = in;
 }
 
-static void make_hot(struct fp_inodes *t, struct fp_inode *in, int fd)
+void fp_inodes_make_hot(struct fp_inodes *t, struct fp_inode *in, int fd)
 {
 	in->fd = fd;
 	link_hot(t, in);
@@ -99,7 +88,7 @@ static bool cool(struct fp_inodes *t, struct fp_inode *in)
 	return true;
 }
 
-static void keep_within_limit(struct fp_inodes *t)
+void fp_inodes_keep_within_limit(struct fp_inodes *t)
 {
 	for (int i = 0; i < EVICT_TRIES && t->hot > t->hot_max && t->oldest; i++) {
 		struct fp_inode *in = t->oldest;
@@ -113,7 +102,7 @@ static void keep_within_limit(struct fp_inodes *t)
 
 /* --- buckets --- */
 
-static void link_bucket(struct fp_inodes *t, struct fp_inode *in)
+void fp_inodes_link(struct fp_inodes *t, struct fp_inode *in)
 {
 	struct fp_inode **b = &t->buckets[bucket_of(in->dev, in->ino)];
 
@@ -121,7 +110,7 @@ static void link_bucket(struct fp_inodes *t, struct fp_inode *in)
 	*b = in;
 }
 
-static void unlink_bucket(struct fp_inodes *t, struct fp_inode *in)
+void fp_inodes_unlink(struct fp_inodes *t, struct fp_inode *in)
 {
 	struct fp_inode **at = &t->buckets[bucket_of(in->dev, in->ino)];
 
@@ -131,7 +120,7 @@ static void unlink_bucket(struct fp_inodes *t, struct fp_inode *in)
 		*at = in->chain;
 }
 
-static void free_inode(struct fp_inode *in)
+void fp_inode_free(struct fp_inode *in)
 {
 	free(in->handle);
 	free(in->name);
@@ -143,14 +132,14 @@ static void maybe_free(struct fp_inodes *t, struct fp_inode *in)
 	if (in->refs || in->lookups || in->restored)
 		return;
 	if (!in->stale)
-		unlink_bucket(t, in);
+		fp_inodes_unlink(t, in);
 	drop_fd(t, in);
 	fp_ids_drop(&t->ids, in->id);
 	t->known--;
-	free_inode(in);
+	fp_inode_free(in);
 }
 
-static struct fp_inode *new_inode(const struct stat *st)
+struct fp_inode *fp_inode_new(const struct stat *st)
 {
 	struct fp_inode *in = xcalloc(1, sizeof(*in));
 
@@ -186,14 +175,14 @@ static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
 	struct fp_inode *in;
 
 	while ((in = in_bucket(t, st->st_dev, st->st_ino)) && !is_same(in, fd)) {
-		unlink_bucket(t, in);
+		fp_inodes_unlink(t, in);
 		in->stale = true;
 	}
 	return in;
 }
 
-static void set_name(const struct fp_inodes *t, struct fp_inode *in, uint64_t parent,
-		     const char *name)
+void fp_inode_set_name(const struct fp_inodes *t, struct fp_inode *in, uint64_t parent,
+		       const char *name)
 {
 	if (t->by_handle || !name || (in->name && in->parent == parent && !strcmp(in->name, name)))
 		return;
@@ -212,7 +201,7 @@ int fp_inodes_new(int mount_fd, size_t hot_max, struct fp_inodes **ret, struct e
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "cannot open the volume's root");
 	struct fp_inodes *t = xcalloc(1, sizeof(*t));
-	struct fp_inode *root = new_inode(&st);
+	struct fp_inode *root = fp_inode_new(&st);
 	(void)pthread_mutex_init(&t->lock, NULL);
 	t->mount_fd = mount_fd;
 	t->hot_max = hot_max;
@@ -221,8 +210,8 @@ int fp_inodes_new(int mount_fd, size_t hot_max, struct fp_inodes **ret, struct e
 	root->lookups = 1;
 	(void)fp_ids_restore(&t->ids, FUSE_ROOT_ID, root);
 	t->known = 1;
-	link_bucket(t, root);
-	make_hot(t, root, TAKE_FD(fd));
+	fp_inodes_link(t, root);
+	fp_inodes_make_hot(t, root, TAKE_FD(fd));
 	*ret = t;
 	return 0;
 }
@@ -238,7 +227,7 @@ void fp_inodes_free(struct fp_inodes *t)
 			continue;
 		cleanup_close_p(&in->fd);
 		cleanup_close_p(&in->data_fd);
-		free_inode(in);
+		fp_inode_free(in);
 	}
 	fp_ids_free(&t->ids);
 	(void)pthread_mutex_destroy(&t->lock);
@@ -326,8 +315,8 @@ static int open_inode(struct fp_inodes *t, struct fp_inode *in, int depth)
 		return fd;
 	(void)pthread_mutex_lock(&t->lock);
 	if (in->fd < 0) {
-		make_hot(t, in, TAKE_FD(fd));
-		keep_within_limit(t);
+		fp_inodes_make_hot(t, in, TAKE_FD(fd));
+		fp_inodes_keep_within_limit(t);
 	}
 	int got = in->fd;
 	(void)pthread_mutex_unlock(&t->lock);
@@ -358,7 +347,7 @@ int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd)
 	if (in->data_fd < 0) {
 		in->data_fd = TAKE_FD(fd);
 		t->hot++;
-		keep_within_limit(t);
+		fp_inodes_keep_within_limit(t);
 	}
 	int got = in->data_fd;
 	(void)pthread_mutex_unlock(&t->lock);
@@ -379,17 +368,17 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t pa
 		return -ENFILE;
 	}
 	if (!in) {
-		in = new_inode(st);
+		in = fp_inode_new(st);
 		in->id = fp_ids_take(&t->ids, in);
 		t->known++;
-		link_bucket(t, in);
+		fp_inodes_link(t, in);
 	}
 	in->refs++;
 	in->lookups++;
-	set_name(t, in, parent, name);
+	fp_inode_set_name(t, in, parent, name);
 	if (in->fd < 0) {
-		make_hot(t, in, TAKE_FD(own));
-		keep_within_limit(t);
+		fp_inodes_make_hot(t, in, TAKE_FD(own));
+		fp_inodes_keep_within_limit(t);
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	*ret = in;
@@ -438,7 +427,7 @@ struct fp_inode *fp_inode_moved(struct fp_inodes *t, const struct stat *st, uint
 	struct fp_inode *in = in_bucket(t, st->st_dev, st->st_ino);
 	if (in) {
 		in->refs++;
-		set_name(t, in, parent, name);
+		fp_inode_set_name(t, in, parent, name);
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return in;
@@ -458,43 +447,4 @@ int fp_inode_place(struct fp_inodes *t, struct fp_inode *in, struct fp_place *re
 	bool found = ret->by_name ? in->name != NULL : in->handle != NULL;
 	(void)pthread_mutex_unlock(&t->lock);
 	return found ? 0 : -EOPNOTSUPP;
-}
-
-int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
-		     const struct fp_place *place)
-{
-	struct fp_inode *in = new_inode(st);
-
-	in->id = id;
-	in->restored = true;
-	if (place->handle.bytes) {
-		in->handle = xmalloc(sizeof(*in->handle));
-		*in->handle = place->handle;
-	}
-	(void)pthread_mutex_lock(&t->lock);
-	set_name(t, in, place->parent, place->by_name ? place->name : NULL);
-	int r = fp_ids_restore(&t->ids, id, in);
-	if (r == 0) {
-		t->known++;
-		link_bucket(t, in);
-	}
-	(void)pthread_mutex_unlock(&t->lock);
-	if (r < 0)
-		free_inode(in);
-	return r;
-}
-
-void fp_inodes_settle(struct fp_inodes *t)
-{
-	(void)pthread_mutex_lock(&t->lock);
-	fp_ids_settle(&t->ids);
-	(void)pthread_mutex_unlock(&t->lock);
-}
-
-struct fp_inode_counts fp_inodes_count(struct fp_inodes *t)
-{
-	(void)pthread_mutex_lock(&t->lock);
-	struct fp_inode_counts c = {.known = t->known, .hot = t->hot};
-	(void)pthread_mutex_unlock(&t->lock);
-	return c;
 }

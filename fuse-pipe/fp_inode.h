@@ -76,6 +76,12 @@ int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
 /* After the last of them: ids in between are free. */
 void fp_inodes_settle(struct fp_inodes *t);
 
+/* Regular files that have no name any more, and that the guest may still use; at most max. */
+size_t fp_inodes_nameless(struct fp_inodes *t, uint64_t *ids, size_t max);
+/* A node of an earlier process that has not been used yet is what fd (O_PATH, taken over in any
+ * case) and st are of from now on; -ESTALE when there is no such node. */
+int fp_inode_replace(struct fp_inodes *t, uint64_t id, int fd, const struct stat *st);
+
 struct fp_inode_counts {
 	size_t known, hot;
 };

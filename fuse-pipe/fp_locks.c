@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 #include "fp_creds.h"
+#include "fp_ranges.h"
 #include "xalloc.h"
 
 #define RETRY_MS 10
@@ -23,6 +24,7 @@ struct fp_lock {
 	uint32_t pid;
 	uint64_t file;
 	int fd;
+	struct fp_ranges held;
 };
 
 struct wait {
@@ -41,7 +43,7 @@ struct fp_locks {
 	int proc_fd;
 	fp_lock_done done;
 	struct fp_lock *all;
-	size_t n;
+	size_t n, n_ranges;
 	struct wait *waits;
 	size_t n_waits;
 	uint64_t early[EARLY_MAX];
@@ -135,6 +137,15 @@ static int apply(struct fp_lock *k, const struct fp_lock_want *want)
 	return flock(k->fd, op | LOCK_NB) < 0 ? -errno : 0;
 }
 
+static void note(struct fp_locks *l, struct fp_lock *k, const struct fp_lock_want *want, short type)
+{
+	int64_t end = want->flock || !want->len ? INT64_MAX : want->start + want->len - 1;
+
+	l->n_ranges -= k->held.n;
+	fp_ranges_set(&k->held, want->flock ? 0 : want->start, end, type);
+	l->n_ranges += k->held.n;
+}
+
 /* Under the lock. */
 static int set(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_want *want)
 {
@@ -143,12 +154,19 @@ static int set(struct fp_locks *l, struct fp_inode *in, const struct fp_lock_wan
 
 	if (!k && want->type == F_UNLCK)
 		return 0;
+	if (want->type != F_UNLCK && l->n_ranges + 2 > FP_RANGES_MAX)
+		return -ENOLCK;
 	r = find_or_make(l, in, want, &k);
-	if (r == 0)
-		r = apply(k, want);
+	if (r < 0)
+		return r;
+	r = apply(k, want);
 	if (r == -EACCES)
 		r = -EAGAIN;
+	/* A flock of another kind was let go of before this one was tried for. */
+	if (r == -EAGAIN && want->flock)
+		note(l, k, want, F_UNLCK);
 	if (r == 0) {
+		note(l, k, want, want->type);
 		k->file = want->file;
 		if (want->type != F_UNLCK) /* which names nobody */
 			k->pid = want->pid;
@@ -215,9 +233,18 @@ static void take_out(struct fp_locks *l, struct fp_lock **at, struct fp_lock **g
 	*at = k->next;
 	cleanup_close_p(&k->fd);
 	unlink_all(l, k);
+	l->n_ranges -= k->held.n;
 	kick(l);
 	k->next = *gone;
 	*gone = k;
+}
+
+static void free_lock(const struct fp_locks *l, struct fp_lock *k)
+{
+	cleanup_close_p(&k->fd);
+	fp_inode_put(l->inodes, k->in);
+	fp_ranges_free(&k->held);
+	free(k);
 }
 
 static void release(struct fp_locks *l, struct fp_lock *gone)
@@ -226,8 +253,7 @@ static void release(struct fp_locks *l, struct fp_lock *gone)
 		struct fp_lock *k = gone;
 
 		gone = k->next;
-		fp_inode_put(l->inodes, k->in);
-		free(k);
+		free_lock(l, k);
 	}
 }
 
@@ -257,6 +283,27 @@ void fp_lock_drop_file(struct fp_locks *l, struct fp_inode *in, uint64_t file)
 	}
 	(void)pthread_mutex_unlock(&l->lock);
 	release(l, gone);
+}
+
+void fp_locks_each(struct fp_locks *l, fp_lock_seen seen, void *data)
+{
+	(void)pthread_mutex_lock(&l->lock);
+	for (const struct fp_lock *k = l->all; k; k = k->all_next) {
+		for (size_t i = 0; i < k->held.n; i++) {
+			const struct fp_range *r = &k->held.v[i];
+			const struct fp_lock_want held = {
+				.owner = k->owner,
+				.flock = k->flock,
+				.type = r->type,
+				.start = r->start,
+				.len = r->end == INT64_MAX ? 0 : r->end - r->start + 1,
+				.pid = k->pid,
+				.file = k->file};
+
+			seen(data, k->in->id, &held);
+		}
+	}
+	(void)pthread_mutex_unlock(&l->lock);
 }
 
 static bool came_early(struct fp_locks *l, uint64_t unique)
@@ -384,10 +431,8 @@ static void sleep_a_little(struct fp_locks *l)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += RETRY_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
 	(void)pthread_cond_timedwait(&l->changed, &l->lock, &until);
 }
 
@@ -446,9 +491,7 @@ void fp_locks_free(struct fp_locks *l)
 	(void)pthread_join(l->thread, NULL);
 	for (struct fp_lock *k = l->all, *next; k; k = next) {
 		next = k->all_next;
-		cleanup_close_p(&k->fd);
-		fp_inode_put(l->inodes, k->in);
-		free(k);
+		free_lock(l, k);
 	}
 	(void)pthread_cond_destroy(&l->changed);
 	(void)pthread_mutex_destroy(&l->lock);

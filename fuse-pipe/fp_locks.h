@@ -15,6 +15,7 @@
 
 #define FP_LOCKS_MAX 4096 /* descriptors */
 #define FP_WAITS_MAX 4096
+#define FP_RANGES_MAX 65536 /* parts of files that are locked, of all owners; -ENOLCK beyond */
 
 struct fp_locks;
 
@@ -61,5 +62,9 @@ void fp_lock_interrupt(struct fp_locks *l, uint64_t unique);
 /* Ends every wait of the group (NULL: of all) with -EINTR, soon. */
 void fp_locks_cancel(struct fp_locks *l, const void *group);
 size_t fp_locks_waiting(struct fp_locks *l);
+/* Every lock that is held, as fp_lock_set() would take it again; those of one owner on one inode
+ * follow each other. seen must not come back here. */
+typedef void (*fp_lock_seen)(void *data, uint64_t node, const struct fp_lock_want *held);
+void fp_locks_each(struct fp_locks *l, fp_lock_seen seen, void *data);
 
 #endif

@@ -75,6 +75,13 @@ int fp_call_file(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *
 	return 0;
 }
 
+int fp_call_data(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *ret)
+{
+	int r = fp_call_file(c, fh, node, ret);
+
+	return r == 0 && ret->file && atomic_load(&ret->file->lost_lock) ? -EIO : r;
+}
+
 void fp_call_valid(const struct fp_call *c, uint64_t *ret_s, uint32_t *ret_ns)
 {
 	uint32_t ms = c->vol->opt.cache == FP_STRICT ? 0 : c->vol->opt.timeout_ms;

@@ -58,6 +58,8 @@ struct fp_open {
 #define auto_open __attribute__((cleanup(fp_open_end)))
 void fp_open_end(struct fp_open *o);
 int fp_call_file(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *ret);
+/* For its data: -EIO when the lock it was used under was lost. */
+int fp_call_data(struct fp_call *c, uint64_t fh, uint64_t node, struct fp_open *ret);
 
 /* Makes path_fd (taken over) a node and fills the entry of a reply. name is its name in the
  * directory `dir`, or NULL. */

@@ -94,7 +94,7 @@ static int set_size(struct fp_call *c, const struct fp_node *n, const struct fus
 	if (n->in->type != S_IFREG)
 		return -EINVAL;
 	if (in->valid & FATTR_FH)
-		r = fp_call_file(c, in->fh, c->q->head.nodeid, &o);
+		r = fp_call_data(c, in->fh, c->q->head.nodeid, &o);
 	if (r == 0 && c->vol->opt.trust != FP_ROOTLESS &&
 	    (in->valid & FATTR_FH || c->vol->opt.trust == FP_FULL))
 		r = in->valid & FATTR_KILL_SUIDGID ? fp_volume_kill_suid(c->vol, c->q)

@@ -11,7 +11,7 @@
 
 static int begin(struct fp_call *c, uint64_t fh, struct fp_open *o)
 {
-	return fp_call_file(c, fh, c->q->head.nodeid, o);
+	return fp_call_data(c, fh, c->q->head.nodeid, o);
 }
 
 int fp_op_read(struct fp_call *c)
@@ -114,7 +114,7 @@ int fp_op_copy_file_range(struct fp_call *c)
 	int r = begin(c, in->fh_in, &from);
 
 	if (r == 0)
-		r = fp_call_file(c, in->fh_out, in->nodeid_out, &to);
+		r = fp_call_data(c, in->fh_out, in->nodeid_out, &to);
 	if (r == 0)
 		r = writer_rights(c, c->q->head.uid != 0);
 	if (r < 0)
@@ -162,7 +162,7 @@ static int begin_lock(struct fp_call *c, struct fp_open *o, struct fp_lock_want 
 	int r = want_of(in, want);
 
 	if (r == 0)
-		r = begin(c, in->fh, o);
+		r = fp_call_file(c, in->fh, c->q->head.nodeid, o);
 	if (r == 0 && !o->file)
 		r = -EBADF; /* the guest keeps such locks itself */
 	/* The lock's own descriptor is opened with the server's rights: it moves no data. */

@@ -18,7 +18,7 @@
 
 struct args {
 	const char *dir, *tag, *trust, *cache;
-	uint64_t timeout_ms, control, state;
+	uint64_t timeout_ms, control, state, saved;
 	bool read_only, rekey;
 };
 
@@ -36,6 +36,8 @@ static int read_args(int argc, char **argv, struct args *a, struct err *err)
 		 NULL, 0, 86400000},
 		{0, "control-fd", OPT_U64, &a->control, "N", "orders", NULL, 3, 65535},
 		{0, "state-fd", OPT_U64, &a->state, "N", "what outlives us", NULL, 3, 65535},
+		{0, "saved-fd", OPT_U64, &a->saved, "N", "what a snapshot has of the guest", NULL,
+		 3, 65535},
 		{0, "read-only", OPT_FLAG, &a->read_only, NULL, "refuse every change", NULL, 0, 0},
 		{0, "rekey", OPT_FLAG, &a->rekey, NULL, "the state is another directory's", NULL, 0,
 		 0},
@@ -60,6 +62,7 @@ static struct fp_server_options to_options(const struct args *a)
 			   .read_only = a->read_only,
 			   .state_fd = (int)a->state},
 		.spin_us = SPIN_US,
+		.saved_fd = (int)a->saved,
 	};
 }
 
@@ -90,17 +93,36 @@ static void say(int fd, const char *text, size_t len)
 	(void)send(fd, text, len, MSG_NOSIGNAL);
 }
 
+static void say_failed(int control, const char *why)
+{
+	char text[FP_SENTENCE_MAX];
+	int len = snprintf(text, sizeof(text), "%c%s", FP_SAYS_FAILED, why);
+
+	say(control, text, (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1);
+}
+
+static void say_word(int control, char word)
+{
+	say(control, &word, 1);
+}
+
 static void obey(struct fp_server *s, int control, char order, int fd)
 {
-	static const char drained = FP_SAYS_DRAINED;
-	auto_close int stream = fd;
+	auto_close int own = fd;
 	struct err err = {0};
 
-	if (order == FP_ORDER_DRAIN) {
+	if (order == FP_ORDER_PING) {
+		say_word(control, FP_SAYS_PONG);
+	} else if (order == FP_ORDER_DRAIN) {
 		(void)fp_server_drain(s, deadline_in(FP_DRAIN_MS));
-		say(control, &drained, 1);
+		say_word(control, FP_SAYS_DRAINED);
+	} else if (order == FP_ORDER_SAVE && fd >= 0) {
+		if (fp_server_save(s, fd, &err) < 0)
+			say_failed(control, err.msg);
+		else
+			say_word(control, FP_SAYS_SAVED);
 	} else if (order == FP_ORDER_STREAM && fd >= 0) {
-		if (fp_server_add(s, TAKE_FD(stream), &err) < 0)
+		if (fp_server_add(s, TAKE_FD(own), &err) < 0)
 			log_warn("%s", err.msg);
 	}
 }
@@ -126,7 +148,6 @@ static int serve(struct fp_server *s, int control, struct err *err)
 
 int fp_process_internal(int argc, char **argv, struct err *err)
 {
-	static const char ready = FP_SAYS_READY;
 	struct args a = {.trust = "squash", .cache = "shared", .timeout_ms = 1000};
 	struct fp_server *s = NULL;
 	struct err why = {0};
@@ -139,14 +160,13 @@ int fp_process_internal(int argc, char **argv, struct err *err)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)io_set_cloexec(control, true);
 	(void)io_set_cloexec((int)a.state, true);
+	if (a.saved)
+		(void)io_set_cloexec((int)a.saved, true);
 	r = start(&a, &s, &why);
 	if (r < 0) {
-		char text[FP_SENTENCE_MAX];
-		int len = snprintf(text, sizeof(text), "%c%s", FP_SAYS_FAILED, why.msg);
-
-		say(control, text, (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1);
+		say_failed(control, why.msg);
 	} else {
-		say(control, &ready, 1);
+		say_word(control, FP_SAYS_READY);
 		r = serve(s, control, &why);
 		fp_server_stop(s);
 	}

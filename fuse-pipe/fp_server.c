@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fp_saved.h"
 #include "fp_stream.h"
 #include "io.h"
 #include "log.h"
@@ -28,6 +29,7 @@ struct fp_server {
 	struct fp_pool *pool;
 	struct fp_server_options opt;
 	int root_fd, proc_fd;
+	int saved_fd; /* until the mount it belongs to is back; -1: none */
 	uint64_t epoch;
 	pthread_t watchdog;
 	bool watching;
@@ -118,7 +120,8 @@ static int begin_session(struct fp_server *s, const struct fp_stream *me,
 		return r;
 	s->known = false;
 	memcpy(s->session, hello->session, FP_SESSION_SIZE);
-	fp_volume_begin(s->vol, hello->session);
+	if (!fp_volume_begin(s->vol, hello->session))
+		cleanup_close_p(&s->saved_fd);
 	return 1;
 }
 
@@ -237,6 +240,15 @@ static int read_records(struct fp_stream *st, struct err *err)
 	return 0;
 }
 
+static void take_saved(struct fp_server *s)
+{
+	struct err err = {0};
+
+	if (s->saved_fd >= 0 && fp_saved_take(s->vol, s->saved_fd, &err) < 0)
+		log_warn("%s", err.msg);
+	cleanup_close_p(&s->saved_fd);
+}
+
 static int say_ready(const struct fp_stream *st, struct err *err)
 {
 	uint8_t head[FP_HEAD_SIZE];
@@ -285,6 +297,8 @@ static int greet(struct fp_server *s, struct fp_stream *st, struct err *err)
 		r = read_records(st, err);
 	if (r < 0)
 		return r;
+	if (fresh)
+		take_saved(s);
 	(void)pthread_mutex_lock(&s->lock);
 	s->known = true;
 	(void)pthread_mutex_unlock(&s->lock);
@@ -401,7 +415,7 @@ int fp_server_start(int root_fd, int proc_fd, const struct fp_server_options *op
 
 	init_sync(s);
 	s->opt = *opt;
-	s->root_fd = s->proc_fd = -1;
+	s->root_fd = s->proc_fd = s->saved_fd = -1;
 	if (getrandom(&s->epoch, sizeof(s->epoch), 0) != sizeof(s->epoch))
 		return err_sys(err, "cannot make a number");
 	r = fp_volume_open(root_fd, proc_fd, &opt->volume, fp_stream_lock_done, &s->vol, err);
@@ -416,6 +430,7 @@ int fp_server_start(int root_fd, int proc_fd, const struct fp_server_options *op
 	s->watching = true;
 	s->root_fd = root_fd;
 	s->proc_fd = proc_fd;
+	s->saved_fd = opt->saved_fd > 0 ? opt->saved_fd : -1;
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -461,6 +476,11 @@ int fp_server_drain(struct fp_server *s, uint64_t deadline_ms)
 	return mark && mark == last ? 0 : -ETIMEDOUT;
 }
 
+int fp_server_save(struct fp_server *s, int fd, struct err *err)
+{
+	return fp_saved_write(s->vol, fd, err);
+}
+
 void fp_server_stop(struct fp_server *s)
 {
 	cut_streams(s);
@@ -476,6 +496,7 @@ void fp_server_stop(struct fp_server *s)
 	fp_volume_close(s->vol);
 	cleanup_close_p(&s->root_fd);
 	cleanup_close_p(&s->proc_fd);
+	cleanup_close_p(&s->saved_fd);
 	(void)pthread_cond_destroy(&s->changed);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s);

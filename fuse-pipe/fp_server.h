@@ -15,6 +15,7 @@ struct fp_server_options {
 	struct fp_options volume;
 	unsigned int workers; /* 0: 64 */
 	uint32_t spin_us;     /* how long to ask for the next request before sleeping */
+	int saved_fd;         /* of fp_server_save(), taken over; 0: none */
 };
 
 /* Opens the directory and /proc/self/fd. As root it can also confine this process for good: a mount
@@ -31,6 +32,9 @@ int fp_server_add(struct fp_server *s, int fd, struct err *err);
 /* Waits until everything that has arrived is executed and answered; the guest sends no more (its
  * channel rests). -ETIMEDOUT when something is still under way then, a waiting lock for example. */
 int fp_server_drain(struct fp_server *s, uint64_t deadline_ms);
+/* After that: what a snapshot needs beyond the state file goes into fd, which is empty and stays so
+ * when there is nothing. */
+int fp_server_save(struct fp_server *s, int fd, struct err *err);
 /* Cuts every stream, waits for what runs, frees everything. */
 void fp_server_stop(struct fp_server *s);
 

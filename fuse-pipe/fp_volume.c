@@ -133,13 +133,14 @@ int fp_volume_reset(struct fp_volume *v, fp_lock_done done, struct err *err)
 	return make_tables(v, done, err);
 }
 
-void fp_volume_begin(struct fp_volume *v, const uint8_t session[FP_SESSION_SIZE])
+bool fp_volume_begin(struct fp_volume *v, const uint8_t session[FP_SESSION_SIZE])
 {
 	if (!fp_state_session(v->state, session))
-		return;
+		return false;
 	/* Under another trust who opens is checked: what was not opened has no data. */
 	atomic_store(&v->skips_open, v->opt.trust == FP_FULL && fp_state_skips_open(v->state));
 	atomic_store(&v->ready, true);
+	return true;
 }
 
 int fp_volume_server_rights(const struct fp_volume *v)

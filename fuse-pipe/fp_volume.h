@@ -56,8 +56,8 @@ void fp_volume_close(struct fp_volume *v);
 /* Forgets nodes, files and locks: another mount begins. No operation may run. */
 int fp_volume_reset(struct fp_volume *v, fp_lock_done done, struct err *err);
 
-/* A mount begins; one that an earlier process served has done its INIT. */
-void fp_volume_begin(struct fp_volume *v, const uint8_t session[FP_SESSION_SIZE]);
+/* A mount begins. True when an earlier process served it, which has done its INIT. */
+bool fp_volume_begin(struct fp_volume *v, const uint8_t session[FP_SESSION_SIZE]);
 
 /* With these rights the calling thread goes on; 0 or -EPERM. */
 int fp_volume_rights(const struct fp_volume *v, const struct fp_request *q);

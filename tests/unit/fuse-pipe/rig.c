@@ -107,11 +107,41 @@ void rig_start(struct rig *r, const struct fp_options *opt)
 	rig_init(r);
 }
 
-void rig_restart(struct rig *r)
+void rig_end_server(struct rig *r)
 {
 	cleanup_close_p(&r->fd);
-	fp_server_stop(r->server);
+	if (r->server)
+		fp_server_stop(TAKE_PTR(r->server));
+}
+
+void rig_restart(struct rig *r)
+{
+	rig_end_server(r);
 	start_server(r);
+}
+
+uint16_t rig_collect(const struct rig *r, struct buf *records)
+{
+	struct fp_item item;
+	size_t pos = 0;
+	uint16_t n = 0;
+
+	while (fp_item_next(&r->frame, &pos, &item)) {
+		if (item.type != FP_T_KEEP)
+			continue;
+		fp_item_put(records, item.type, item.data, item.len);
+		n++;
+	}
+	return n;
+}
+
+void rig_come_back(struct rig *r, const struct buf *records, uint16_t n)
+{
+	rig_restart(r);
+	r->fd = rig_connect(r);
+	struct fp_hello h = rig_hello(r, r->fd, 0, 1);
+	cr_assert(h.status == 0 && h.flags == (FP_H_FRESH | FP_H_RECORDS));
+	rig_ready(r->fd, true, records, n);
 }
 
 void rig_stop(struct rig *r)

@@ -34,7 +34,9 @@ struct rig {
 /* Serves an empty directory and does INIT. opt may be NULL: trust full, strict. */
 void rig_start(struct rig *r, const struct fp_options *opt);
 void rig_stop(struct rig *r);
-/* Ends the server alone (as a kill would for the guest), begins another one. */
+/* Ends the server alone (as a kill would for the guest). */
+void rig_end_server(struct rig *r);
+/* The same, and begins another one. */
 void rig_restart(struct rig *r);
 /* Another stream to the same server; returns the guest's end after a hello of this kind. */
 int rig_connect(struct rig *r);
@@ -42,6 +44,10 @@ struct fp_hello rig_hello(struct rig *r, int fd, uint16_t stream, uint16_t n_str
 /* Records (may be NULL), END, then READY is waited for. */
 void rig_ready(int fd, bool fresh, const struct buf *records, uint16_t n);
 void rig_init(struct rig *r);
+/* The KEEP items of the last reply are added as they come; how many. */
+uint16_t rig_collect(const struct rig *r, struct buf *records);
+/* Another server, to which the guest gives its records back. */
+void rig_come_back(struct rig *r, const struct buf *records, uint16_t n);
 
 /* One request, arg and up to two strings after it, then its reply. Returns its error. */
 int rig_call(struct rig *r, uint32_t opcode, uint64_t node, const void *arg, size_t len,

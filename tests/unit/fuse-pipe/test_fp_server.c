@@ -179,31 +179,6 @@ Test(fp_server, a_wait_ends_with_its_stream)
 	cr_expect_eq(RIG_CALL(&r, FUSE_SETLK, f, &in, NULL), 0);
 }
 
-/* The KEEP items of the last reply, as they come. */
-static uint16_t collect(const struct rig *r, struct buf *records)
-{
-	struct fp_item item;
-	size_t pos = 0;
-	uint16_t n = 0;
-
-	while (fp_item_next(&r->frame, &pos, &item)) {
-		if (item.type != FP_T_KEEP)
-			continue;
-		fp_item_put(records, item.type, item.data, item.len);
-		n++;
-	}
-	return n;
-}
-
-static void come_back(struct rig *r, const struct buf *records, uint16_t n)
-{
-	rig_restart(r);
-	r->fd = rig_connect(r);
-	struct fp_hello h = rig_hello(r, r->fd, 0, 1);
-	cr_assert(h.status == 0 && h.flags == (FP_H_FRESH | FP_H_RECORDS));
-	rig_ready(r->fd, true, records, n);
-}
-
 Test(fp_server, a_new_server_goes_on_from_the_records)
 {
 	auto_rig struct rig r = {.keeps_records = true};
@@ -214,12 +189,12 @@ Test(fp_server, a_new_server_goes_on_from_the_records)
 	rig_need_root();
 	rig_start(&r, NULL);
 	uint64_t d = rig_mkdir(&r, 1, "d");
-	uint16_t n = collect(&r, &records);
+	uint16_t n = rig_collect(&r, &records);
 	uint64_t f = rig_create(&r, d, "f", 0600, &fh);
-	n = (uint16_t)(n + collect(&r, &records));
+	n = (uint16_t)(n + rig_collect(&r, &records));
 	cr_assert_eq(n, 3);
 	rig_write_file(&r, "d/f", "text");
-	come_back(&r, &records, n);
+	rig_come_back(&r, &records, n);
 	struct fuse_read_in in = {.fh = fh, .size = 10};
 	cr_expect_eq(RIG_CALL(&r, FUSE_READ, f, &in, NULL), 0);
 	cr_expect(r.out_len == 4 && memcmp(r.out, "text", 4) == 0);
@@ -240,10 +215,10 @@ Test(fp_server, what_vanished_meanwhile_is_stale)
 	rig_need_root();
 	rig_start(&r, NULL);
 	uint64_t f = rig_create(&r, 1, "f", 0600, &fh);
-	uint16_t n = collect(&r, &records);
+	uint16_t n = rig_collect(&r, &records);
 	cleanup_close_p(&r.fd);
 	cr_assert_eq(unlink(rig_path(&r, "f")), 0);
-	come_back(&r, &records, n);
+	rig_come_back(&r, &records, n);
 	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, f, &attr, NULL), -ESTALE);
 	struct fuse_read_in in = {.fh = fh, .size = 10};
 	cr_expect_eq(RIG_CALL(&r, FUSE_READ, f, &in, NULL), -ESTALE);
@@ -259,10 +234,10 @@ Test(fp_server, forged_records_open_nothing)
 	rig_need_root();
 	rig_start(&r, NULL);
 	uint64_t d = rig_mkdir(&r, 1, "d");
-	uint16_t n = collect(&r, &records);
+	uint16_t n = rig_collect(&r, &records);
 	for (size_t i = FP_ITEM_SIZE + FP_KEY_SIZE; i < records.len; i++)
 		records.data[i] = (char)(records.data[i] ^ 1);
-	come_back(&r, &records, n);
+	rig_come_back(&r, &records, n);
 	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, d, &attr, NULL), -ESTALE);
 	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, 1, &attr, NULL), 0);
 }
