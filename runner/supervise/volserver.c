@@ -21,6 +21,10 @@
 #define AGAIN_SLOW_MS 1000 /* when it died young */
 #define CONTROL_FD 3
 #define STATE_FD 4
+#define SAVED_FD 5
+#define PING_MS 1000
+#define SILENCE_MS 10000
+#define SAVE_MS 60000
 
 struct volserver {
 	struct loop *loop;
@@ -28,12 +32,15 @@ struct volserver {
 	const struct volume_mount *mount;
 	char *tag;
 	int state_fd;
-	bool rekey; /* until the first process has done it */
-	int pidfd;  /* -1: no process */
+	bool rekey;   /* until the first process has done it */
+	int saved_fd; /* the first process's, too; 0: none */
+	int pidfd;    /* -1: no process */
 	pid_t pid;
 	int control;
 	uint64_t began_ms;
-	struct loop_source end, again;
+	uint64_t ping_ms, silence_ms;
+	uint64_t asked_ms; /* the oldest ping without an answer, 0: none */
+	struct loop_source end, again, ping;
 };
 
 static void make_argv(const struct volserver *v, struct strv *argv)
@@ -57,9 +64,23 @@ static void make_argv(const struct volserver *v, struct strv *argv)
 		strv_add(argv, "--read-only");
 	if (v->rekey)
 		strv_add(argv, "--rekey");
+	if (v->saved_fd)
+		strv_addf(argv, "--saved-fd=%d", SAVED_FD);
+}
+
+/* Its next word: the first byte, or 0 when there is none; the rest is text. */
+static char hear(const struct volserver *v, char text[FP_SENTENCE_MAX], uint64_t deadline_ms)
+{
+	ssize_t n = io_wait(v->control, POLLIN, deadline_ms) > 0
+			    ? recv(v->control, text, FP_SENTENCE_MAX - 1, MSG_DONTWAIT)
+			    : 0;
+
+	text[n > 0 ? n : 0] = '\0';
+	return text[0];
 }
 
 static void on_end(struct loop *loop, struct loop_source *src, uint32_t events);
+static void on_ping(struct loop *loop, struct loop_source *src, uint32_t events);
 
 static int spawn(struct volserver *v, struct err *err)
 {
@@ -74,7 +95,8 @@ static int spawn(struct volserver *v, struct err *err)
 	/* Nobody in the guest may make the supervisor wait for a server that does not read. */
 	(void)io_set_nonblock(ours, true);
 	const struct proc_fd fds[] = {{.from = theirs, .to = CONTROL_FD},
-				      {.from = v->state_fd, .to = STATE_FD}};
+				      {.from = v->state_fd, .to = STATE_FD},
+				      {.from = v->saved_fd, .to = SAVED_FD}};
 
 	make_argv(v, &argv);
 	const struct proc_spec p = {
@@ -83,7 +105,7 @@ static int spawn(struct volserver *v, struct err *err)
 		.out = -1,
 		.err = STDERR_FILENO,
 		.fds = fds,
-		.n_fds = ARRAY_SIZE(fds),
+		.n_fds = ARRAY_SIZE(fds) - (v->saved_fd ? 0 : 1),
 		.own_group = true,
 		.death_signal = SIGKILL,
 	};
@@ -92,9 +114,12 @@ static int spawn(struct volserver *v, struct err *err)
 
 	if (r >= 0)
 		r = loop_add(v->loop, &v->end, pidfd, EPOLLIN, on_end, v, err);
+	if (r >= 0)
+		r = loop_timer(v->loop, &v->ping, v->ping_ms, v->ping_ms, on_ping, v, err);
 	if (r < 0)
 		return r;
 	v->began_ms = now_ms();
+	v->asked_ms = 0;
 	v->pidfd = TAKE_FD(pidfd);
 	v->control = TAKE_FD(ours);
 	return 0;
@@ -106,6 +131,7 @@ static void bury(struct volserver *v, uint64_t deadline_ms)
 	int status = 0;
 
 	loop_remove(v->loop, &v->end);
+	loop_remove(v->loop, &v->ping);
 	cleanup_close_p(&v->control);
 	v->control = -1;
 	if (v->pidfd >= 0 && proc_wait(v->pidfd, deadline_ms, &status, NULL) < 0) {
@@ -146,15 +172,25 @@ static void on_end(struct loop *loop, struct loop_source *src, uint32_t events)
 	start_again(v, young ? AGAIN_SLOW_MS : AGAIN_MS);
 }
 
-/* Its next word: the first byte, or 0 when there is none; the rest is text. */
-static char hear(const struct volserver *v, char text[FP_SENTENCE_MAX], uint64_t deadline_ms)
+/* What lies in the socket is heard first, and only a ping can be left without an answer: a
+ * supervisor that was busy itself must not take that for the server's silence. What starts it again
+ * is its end. */
+static void on_ping(struct loop *loop, struct loop_source *src, uint32_t events)
 {
-	ssize_t n = io_wait(v->control, POLLIN, deadline_ms) > 0
-			    ? recv(v->control, text, FP_SENTENCE_MAX - 1, MSG_DONTWAIT)
-			    : 0;
+	static const char order = FP_ORDER_PING;
+	struct volserver *v = src->data;
+	char text[FP_SENTENCE_MAX];
 
-	text[n > 0 ? n : 0] = '\0';
-	return text[0];
+	(void)loop;
+	(void)events;
+	while (hear(v, text, now_ms()))
+		v->asked_ms = 0;
+	if (v->asked_ms && now_ms() - v->asked_ms >= v->silence_ms)
+		(void)proc_signal(v->pidfd, SIGKILL);
+	/* One that finds no room asks for the same: somebody to read. */
+	(void)send(v->control, &order, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (!v->asked_ms)
+		v->asked_ms = now_ms();
 }
 
 static int await_ready(const struct volserver *v, struct err *err)
@@ -180,6 +216,9 @@ int volserver_start(struct loop *loop, const struct volserver_spec *spec, struct
 				.tag = xstrdup(spec->tag),
 				.state_fd = spec->state_fd,
 				.rekey = spec->rekey,
+				.saved_fd = spec->saved_fd,
+				.ping_ms = spec->ping_ms ? spec->ping_ms : PING_MS,
+				.silence_ms = spec->silence_ms ? spec->silence_ms : SILENCE_MS,
 				.pidfd = -1,
 				.control = -1};
 	r = spawn(v, err);
@@ -191,6 +230,7 @@ int volserver_start(struct loop *loop, const struct volserver_spec *spec, struct
 		return err_wrap(err, "volume '%s'", spec->mount->name);
 	}
 	v->rekey = false;
+	v->saved_fd = 0;
 	*ret = v;
 	return 0;
 }
@@ -215,22 +255,47 @@ void volserver_give(struct volserver *v, int fd)
 		(void)io_send_fds(v->control, &order, 1, &stream, 1, NULL);
 }
 
+/* The word that ends an order, or 0: the process is gone, and so is what was to be done. What came
+ * before it answered pings. */
+static int await_word(struct volserver *v, char want, char text[FP_SENTENCE_MAX],
+		      uint64_t deadline_ms, struct err *err)
+{
+	char word = 0;
+
+	while ((word = hear(v, text, deadline_ms)) && word != want && word != FP_SAYS_FAILED)
+		;
+	v->asked_ms = 0;
+	if (word || io_wait(v->pidfd, POLLIN, now_ms()) > 0)
+		return word;
+	return err_set(err, ERR_HOST, -ETIMEDOUT, "volume '%s': its server does not answer",
+		       v->mount->name);
+}
+
 int volserver_drain(struct volserver *v, struct err *err)
 {
 	static const char order = FP_ORDER_DRAIN;
 	uint64_t deadline_ms = deadline_in(FP_DRAIN_MS * 2);
-	char text[FP_SENTENCE_MAX], word = 0;
+	char text[FP_SENTENCE_MAX];
 
 	/* Dead: nothing is under way. */
 	if (v->control < 0 || io_wait(v->control, POLLOUT, deadline_ms) < 0 ||
 	    send(v->control, &order, 1, MSG_NOSIGNAL) < 0)
 		return 0;
-	while ((word = hear(v, text, deadline_ms)) && word != FP_SAYS_DRAINED)
-		;
-	if (word || io_wait(v->pidfd, POLLIN, now_ms()) > 0)
+	int r = await_word(v, FP_SAYS_DRAINED, text, deadline_ms, err);
+	return r < 0 ? r : 0;
+}
+
+int volserver_save(struct volserver *v, int fd, struct err *err)
+{
+	static const char order = FP_ORDER_SAVE;
+	char text[FP_SENTENCE_MAX];
+
+	if (v->control < 0 || io_send_fds(v->control, &order, 1, &fd, 1, NULL) < 0)
 		return 0;
-	return err_set(err, ERR_HOST, -ETIMEDOUT, "volume '%s': its server does not answer",
-		       v->mount->name);
+	int r = await_word(v, FP_SAYS_SAVED, text, deadline_in(SAVE_MS), err);
+	if (r == FP_SAYS_FAILED)
+		return err_set(err, ERR_HOST, -EIO, "volume '%s': %s", v->mount->name, text + 1);
+	return r < 0 ? r : 0;
 }
 
 const struct volume_mount *volserver_mount(const struct volserver *v)

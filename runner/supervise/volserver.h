@@ -1,6 +1,6 @@
 /* volserver.h - the server process of one host volume: started, given streams, started again when
- * it dies. What outlives a process (keys, the log of the last requests) is in a state file in the
- * instance directory, which is the supervisor's. */
+ * it dies, or answers nothing. What outlives a process (keys, the log of the last requests) is in a
+ * state file in the instance directory, which is the supervisor's. */
 #ifndef FCVM_SUPERVISE_VOLSERVER_H
 #define FCVM_SUPERVISE_VOLSERVER_H
 
@@ -19,6 +19,9 @@ struct volserver_spec {
 	const char *tag;                  /* "SET/KIND/NAME", shown in its argv */
 	int state_fd;                     /* taken over when it succeeds */
 	bool rekey;                       /* the state is of a mount of another directory */
+	int saved_fd; /* of volserver_save(), borrowed while it starts; 0: none */
+	/* 0: as decisions.md has it, asked each second, dead after ten without an answer. */
+	uint64_t ping_ms, silence_ms;
 };
 
 /* Blocks until it serves, or says why not. */
@@ -31,6 +34,10 @@ void volserver_stop(struct volserver *v);
 void volserver_give(struct volserver *v, int fd);
 /* Blocks until all that arrived is done, at most FP_DRAIN_MS and a little. */
 int volserver_drain(struct volserver *v, struct err *err);
+
+/* After that: what a snapshot needs of the guest's locks and open files goes into fd, which is
+ * empty and stays so when there is nothing, or no process. */
+int volserver_save(struct volserver *v, int fd, struct err *err);
 
 const struct volume_mount *volserver_mount(const struct volserver *v);
 int volserver_state(const struct volserver *v); /* borrowed */

@@ -43,22 +43,38 @@ static int open_state(const struct starting *st, size_t number, int *ret_fd, str
 	return 0;
 }
 
+/* Of the directory itself: to another one none of it belongs. */
+static int open_saved(const struct starting *st, const struct volstate_found *found, int *ret_fd,
+		      struct err *err)
+{
+	auto_free char *name = xasprintf(VOLSTATE_SAVED, (unsigned long long)found->saved);
+	auto_free char *path = path_join(st->spec->snapshot_dir, name);
+
+	if (!found->same || !found->saved)
+		return 0;
+	*ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return *ret_fd < 0 ? err_sys(err, "cannot open '%s'", path) : 0;
+}
+
 static int start_one(const struct starting *st, const struct volume_mount *m, struct volset *v,
 		     struct err *err)
 {
 	struct volserver_spec spec = {.host = st->spec->host, .mount = m, .tag = st->spec->tag};
 	struct volstate_source source = {0};
-	auto_close int state = -1;
-	bool same = false;
+	auto_close int state = -1, saved = -1;
+	struct volstate_found found = {0};
 	int r = volstate_look(m->source, &source, err);
 
 	if (r >= 0)
 		r = open_state(st, v->n, &state, err);
 	if (r >= 0 && st->restored)
-		r = volstate_take(&st->saved, m->target, &source, state, &same, err);
+		r = volstate_take(&st->saved, m->target, &source, state, &found, err);
+	spec.rekey = r > 0 && !found.same;
+	if (r > 0)
+		r = open_saved(st, &found, &saved, err);
 	if (r < 0)
 		return err_wrap(err, "volume '%s'", m->name);
-	spec.rekey = r > 0 && !same;
+	spec.saved_fd = saved >= 0 ? saved : 0;
 	spec.state_fd = state;
 	r = volserver_start(st->loop, &spec, &v->servers[v->n], err);
 	if (r < 0)
@@ -169,11 +185,17 @@ void volset_want(struct volset *v, struct vchan *chan, const char *target, uint6
 
 /* --- snapshot ------------------------------------------------------------------------------- */
 
+static int make_file(const char *path, int *ret_fd, struct err *err)
+{
+	*ret_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+	return *ret_fd < 0 ? err_sys(err, "cannot make '%s'", path) : 0;
+}
+
 static int write_file(const char *dir, const struct buf *out, struct err *err)
 {
 	auto_free char *path = path_join(dir, VOLSTATE_FILE);
-	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
-	int r = fd < 0 ? err_sys(err, "cannot make '%s'", path) : 0;
+	auto_close int fd = -1;
+	int r = make_file(path, &fd, err);
 
 	if (r >= 0)
 		r = file_write_fd(fd, out->data, out->len, err);
@@ -182,13 +204,38 @@ static int write_file(const char *dir, const struct buf *out, struct err *err)
 	return r;
 }
 
-static int save_one(const struct volserver *server, struct buf *out, struct err *err)
+/* *ret_number is 0 where the guest has nothing that needs it. */
+static int save_open(struct volserver *server, const char *dir, uint64_t number,
+		     uint64_t *ret_number, struct err *err)
+{
+	auto_free char *name = xasprintf(VOLSTATE_SAVED, (unsigned long long)number);
+	auto_free char *path = path_join(dir, name);
+	auto_close int fd = -1;
+	struct stat st = {0};
+	int r = make_file(path, &fd, err);
+
+	if (r >= 0)
+		r = volserver_save(server, fd, err);
+	if (r >= 0 && (fstat(fd, &st) < 0 || fsync(fd) < 0))
+		r = err_sys(err, "cannot write '%s'", path);
+	*ret_number = st.st_size ? number : 0;
+	if (r >= 0 && !st.st_size && unlink(path) < 0)
+		r = err_sys(err, "cannot remove '%s'", path);
+	return r;
+}
+
+static int save_one(struct volserver *server, const char *dir, uint64_t number, struct buf *out,
+		    struct err *err)
 {
 	const struct volume_mount *m = volserver_mount(server);
 	struct volstate_source source = {0};
+	uint64_t saved = 0;
 	int r = volstate_look(m->source, &source, err);
 
-	return r < 0 ? r : volstate_put(out, m->target, &source, volserver_state(server), err);
+	if (r >= 0)
+		r = save_open(server, dir, number, &saved, err);
+	return r < 0 ? r
+		     : volstate_put(out, m->target, &source, volserver_state(server), saved, err);
 }
 
 int volset_save(struct volset *v, const char *dir, struct err *err)
@@ -201,6 +248,6 @@ int volset_save(struct volset *v, const char *dir, struct err *err)
 	for (size_t i = 0; r >= 0 && i < v->n; i++)
 		r = volserver_drain(v->servers[i], err);
 	for (size_t i = 0; r >= 0 && i < v->n; i++)
-		r = save_one(v->servers[i], &out, err);
+		r = save_one(v->servers[i], dir, i + 1, &out, err);
 	return r < 0 ? r : write_file(dir, &out, err);
 }

@@ -27,8 +27,8 @@ void volset_stop(struct volset *v); /* NULL is fine */
 /* The guest wants stream number `stream` for the volume at that target: opened through the channel
  * and given to its server. Whatever is wrong with it, the guest asks again. */
 void volset_want(struct volset *v, struct vchan *chan, const char *target, uint64_t stream);
-/* The guest's channel rests. Lets the servers finish, and writes VOLSTATE_FILE (0400) into dir;
- * nothing when there are no host volumes. */
+/* The guest's channel rests. Lets the servers finish, and writes VOLSTATE_FILE (0400) into dir, and
+ * a VOLSTATE_SAVED for each volume that needs one; nothing when there are no host volumes. */
 int volset_save(struct volset *v, const char *dir, struct err *err);
 
 #endif

@@ -15,11 +15,20 @@
 #define STATE_MAX (1u << 20)
 #define NS_PER_S 1000000000u
 
-enum field { FIELD_VOLUME = 1, FIELD_TARGET, FIELD_DEV, FIELD_INO, FIELD_BORN_NS, FIELD_STATE };
+enum field {
+	FIELD_VOLUME = 1,
+	FIELD_TARGET,
+	FIELD_DEV,
+	FIELD_INO,
+	FIELD_BORN_NS,
+	FIELD_STATE,
+	FIELD_SAVED
+};
 
 struct entry {
 	char *target;
 	struct volstate_source source;
+	uint64_t saved;
 	const uint8_t *state; /* borrowed */
 	size_t len;
 };
@@ -38,7 +47,7 @@ int volstate_look(const char *dir, struct volstate_source *ret, struct err *err)
 }
 
 int volstate_put(struct buf *out, const char *target, const struct volstate_source *source,
-		 int state_fd, struct err *err)
+		 int state_fd, uint64_t saved, struct err *err)
 {
 	auto_buf struct buf in = BUF_INIT(STATE_MAX + 4096);
 	struct stat st = {0};
@@ -57,6 +66,7 @@ int volstate_put(struct buf *out, const char *target, const struct volstate_sour
 	tlv_put_u64(&in, FIELD_DEV, source->dev);
 	tlv_put_u64(&in, FIELD_INO, source->ino);
 	tlv_put_u64(&in, FIELD_BORN_NS, source->born_ns);
+	tlv_put_u64(&in, FIELD_SAVED, saved);
 	tlv_put(&in, FIELD_STATE, state, (size_t)n);
 	tlv_put(out, FIELD_VOLUME, buf_str(&in), in.len);
 	if (!buf_ok(&in) || !buf_ok(out))
@@ -77,6 +87,8 @@ static int take_field(const struct tlv *t, struct entry *e, struct err *err)
 		return tlv_u64(t, &e->source.ino, err);
 	case FIELD_BORN_NS:
 		return tlv_u64(t, &e->source.born_ns, err);
+	case FIELD_SAVED:
+		return tlv_u64(t, &e->saved, err);
 	case FIELD_STATE:
 		e->state = t->value;
 		e->len = t->len;
@@ -103,17 +115,19 @@ static int take_entry(const struct tlv *volume, struct entry *e, struct err *err
 }
 
 static int use(const struct entry *e, const struct volstate_source *source, int state_fd,
-	       bool *ret_same, struct err *err)
+	       struct volstate_found *ret, struct err *err)
 {
 	if (ftruncate(state_fd, 0) < 0 || pwrite(state_fd, e->state, e->len, 0) != (ssize_t)e->len)
 		return err_sys(err, "cannot write the state of volume at '%s'", e->target);
-	*ret_same = e->source.dev == source->dev && e->source.ino == source->ino &&
-		    e->source.born_ns == source->born_ns;
+	*ret = (struct volstate_found){.same = e->source.dev == source->dev &&
+					       e->source.ino == source->ino &&
+					       e->source.born_ns == source->born_ns,
+				       .saved = e->saved};
 	return 1;
 }
 
 int volstate_take(const struct buf *file, const char *target, const struct volstate_source *source,
-		  int state_fd, bool *ret_same, struct err *err)
+		  int state_fd, struct volstate_found *ret, struct err *err)
 {
 	struct tlv t = {0};
 	size_t pos = 0;
@@ -129,7 +143,7 @@ int volstate_take(const struct buf *file, const char *target, const struct volst
 		if (r < 0)
 			break;
 		if (strcmp(name, target) == 0)
-			return use(&e, source, state_fd, ret_same, err);
+			return use(&e, source, state_fd, ret, err);
 	}
 	return r < 0 ? err_wrap(err, VOLSTATE_FILE) : 0;
 }

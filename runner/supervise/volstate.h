@@ -12,7 +12,8 @@
 #include "err.h"
 
 #define VOLSTATE_FILE "volumes-state"
-#define VOLSTATE_MAX (8u << 20) /* the whole file */
+#define VOLSTATE_MAX (8u << 20)            /* the whole file */
+#define VOLSTATE_SAVED "volume-%llu.saved" /* what the guest had locked and open (fp_saved.h) */
 
 /* Which directory it is, beyond renames: the same inode number later is another birth. */
 struct volstate_source {
@@ -20,12 +21,17 @@ struct volstate_source {
 };
 int volstate_look(const char *dir, struct volstate_source *ret, struct err *err);
 
-/* Appends one volume; state_fd is read from its start. */
+/* Appends one volume; state_fd is read from its start. saved: which VOLSTATE_SAVED beside the file
+ * is its, 0: none. */
 int volstate_put(struct buf *out, const char *target, const struct volstate_source *source,
-		 int state_fd, struct err *err);
-/* Looks for a target's state and writes it to state_fd. 1: it was there, and *ret_same says whether
- * source is the directory it belongs to; 0: it was not; or a malformed file. */
+		 int state_fd, uint64_t saved, struct err *err);
+struct volstate_found {
+	bool same; /* source is the directory it belongs to */
+	uint64_t saved;
+};
+/* Looks for a target's state and writes it to state_fd. 1: it was there; 0: it was not; or a
+ * malformed file. */
 int volstate_take(const struct buf *file, const char *target, const struct volstate_source *source,
-		  int state_fd, bool *ret_same, struct err *err);
+		  int state_fd, struct volstate_found *ret, struct err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@ struct rig {
 	struct loop *loop;
 	struct volume_mount mount;
 	struct volserver *server;
+	uint64_t ping_ms, silence_ms;
 };
 
 static void rig_make(struct rig *r)
@@ -47,8 +49,12 @@ static int start(struct rig *r, struct err *err)
 {
 	auto_free char *state = path_join(r->dir, "state");
 	auto_close int fd = open(state, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	const struct volserver_spec spec = {
-		.host = &r->host, .mount = &r->mount, .tag = "test/vm/one", .state_fd = fd};
+	const struct volserver_spec spec = {.host = &r->host,
+					    .mount = &r->mount,
+					    .tag = "test/vm/one",
+					    .state_fd = fd,
+					    .ping_ms = r->ping_ms,
+					    .silence_ms = r->silence_ms};
 	int code = volserver_start(r->loop, &spec, &r->server, err);
 
 	if (code >= 0)
@@ -132,6 +138,59 @@ Test(volserver, one_that_dies_is_replaced)
 	cr_assert_eq(kill(first, SIGKILL), 0);
 	await_another(&r, first);
 	cr_expect_eq(greet(&r), 0);
+}
+
+/* Alive and deaf: no end tells of it. */
+Test(volserver, one_that_answers_nothing_is_killed_and_replaced)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+
+	rig_make(&r);
+	r.ping_ms = 20;
+	r.silence_ms = 100;
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	pid_t first = volserver_pid(r.server);
+
+	cr_assert_eq(kill(first, SIGSTOP), 0);
+	await_another(&r, first);
+	cr_expect_eq(kill(first, 0), -1, "it is gone");
+	cr_expect_eq(greet(&r), 0);
+}
+
+Test(volserver, one_that_answers_stays)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+	int rounds = 0;
+
+	rig_make(&r);
+	r.ping_ms = 5;
+	/* An unanswered ping would be seen at the next one. */
+	r.silence_ms = PATIENCE_MS;
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	pid_t first = volserver_pid(r.server);
+
+	while (rounds++ < 100)
+		cr_assert_geq(loop_once(r.loop, 1000, NULL), 0);
+	cr_expect_eq(volserver_drain(r.server, &err), 0, "%s", err.msg);
+	cr_expect_eq(volserver_pid(r.server), first);
+	cr_expect_eq(greet(&r), 0);
+}
+
+Test(volserver, what_a_guest_has_open_is_saved_only_when_there_is_something)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+	auto_close int fd = memfd_create("saved", MFD_CLOEXEC);
+	struct stat st = {0};
+
+	rig_make(&r);
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	cr_expect_eq(volserver_drain(r.server, &err), 0, "%s", err.msg);
+	cr_expect_eq(volserver_save(r.server, fd, &err), 0, "%s", err.msg);
+	cr_assert_eq(fstat(fd, &st), 0);
+	cr_expect_eq(st.st_size, 0);
 }
 
 Test(volserver, stopped_it_is_gone)

@@ -21,12 +21,12 @@ static int state_of(const char *text)
 }
 
 static void put(struct buf *out, const char *target, const struct volstate_source *source,
-		const char *text)
+		uint64_t saved, const char *text)
 {
 	auto_close int fd = state_of(text);
 	struct err err = {0};
 
-	cr_assert_eq(volstate_put(out, target, source, fd, &err), 0, "%s", err.msg);
+	cr_assert_eq(volstate_put(out, target, source, fd, saved, &err), 0, "%s", err.msg);
 }
 
 Test(volstate, each_target_gets_its_own_back_and_knows_whose_it_was)
@@ -38,26 +38,28 @@ Test(volstate, each_target_gets_its_own_back_and_knows_whose_it_was)
 		struct volstate_source source;
 		int found;
 		bool same;
+		uint64_t saved;
 		const char *text;
 	} cases[] = {
-		{"/a", {1, 2, 3}, 1, true, "state of a"},  {"/b", {1, 3, 3}, 1, true, "b"},
-		{"/a", {1, 3, 3}, 1, false, "state of a"}, /* another directory */
-		{"/a", {1, 2, 4}, 1, false, "state of a"}, /* its number, given out again */
-		{"/c", {1, 2, 3}, 0, false, "untouched"},
+		{"/a", {1, 2, 3}, 1, true, 7, "state of a"},  {"/b", {1, 3, 3}, 1, true, 0, "b"},
+		{"/a", {1, 3, 3}, 1, false, 7, "state of a"}, /* another directory */
+		{"/a", {1, 2, 4}, 1, false, 7, "state of a"}, /* its number, given out again */
+		{"/c", {1, 2, 3}, 0, false, 0, "untouched"},
 	};
 
-	put(&file, "/a", &a, "state of a");
-	put(&file, "/b", &b, "b");
+	put(&file, "/a", &a, 7, "state of a");
+	put(&file, "/b", &b, 0, "b");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		auto_close int fd = state_of("untouched");
 		char text[64] = "";
-		bool same = false;
+		struct volstate_found found = {0};
 		struct err err = {0};
 
 		cr_expect_eq(
-			volstate_take(&file, cases[i].target, &cases[i].source, fd, &same, &err),
+			volstate_take(&file, cases[i].target, &cases[i].source, fd, &found, &err),
 			cases[i].found, "%s", err.msg);
-		cr_expect_eq(same, cases[i].same, "case %zu", i);
+		cr_expect_eq(found.same, cases[i].same, "case %zu", i);
+		cr_expect_eq(found.saved, cases[i].saved, "case %zu", i);
 		cr_expect_geq(pread(fd, text, sizeof(text) - 1, 0), 0);
 		cr_expect_str_eq(text, cases[i].text);
 	}
@@ -68,12 +70,12 @@ Test(volstate, a_damaged_file_is_refused)
 	auto_buf struct buf file = BUF_INIT(VOLSTATE_MAX);
 	const struct volstate_source a = {1, 2, 3};
 	auto_close int fd = state_of("untouched");
-	bool same = false;
+	struct volstate_found found = {0};
 	struct err err = {0};
 
-	put(&file, "/a", &a, "state of a");
+	put(&file, "/a", &a, 7, "state of a");
 	file.len -= 3;
-	cr_expect_eq(volstate_take(&file, "/a", &a, fd, &same, &err), -EBADMSG);
+	cr_expect_eq(volstate_take(&file, "/a", &a, fd, &found, &err), -EBADMSG);
 	cr_expect_not_null(strstr(err.msg, VOLSTATE_FILE), "%s", err.msg);
 }
 
