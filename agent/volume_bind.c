@@ -11,6 +11,8 @@
 #include "file.h"
 #include "xalloc.h"
 
+#define DETACH 2 /* MNT_DETACH: its header and <linux/mount.h> exclude each other */
+
 /* The mount is copied here and put down there: no path of ours is good in the container. */
 int volume_bind_run(void *data)
 {
@@ -22,6 +24,8 @@ int volume_bind_run(void *data)
 
 	if (ns < 0 || tree < 0 || setns(ns, CLONE_NEWNS) < 0)
 		return errno;
+	if (b->again)
+		(void)syscall(SYS_umount2, b->target, DETACH);
 	int r = file_mkdir_p(b->target, 0755, NULL);
 
 	if (r < 0)

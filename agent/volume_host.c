@@ -19,6 +19,7 @@
 #include "xalloc.h"
 
 #define INCOMING_MAX 64 /* streams whose head has not come */
+#define AGAIN_MS 1000   /* until the place of a pump that died is taken */
 
 struct host_mount {
 	struct agent *agent;
@@ -27,7 +28,9 @@ struct host_mount {
 	struct child child;
 	int sock; /* -1: the pump has ended */
 	struct loop_source src;
-	bool late; /* the container runs: it has to be put in there */
+	bool late;   /* the container runs: it has to be put in there */
+	bool served; /* it was mounted once: what ends that is made good */
+	struct loop_source again;
 	struct volume_bind bind;
 	struct child binder;
 	bool ready;
@@ -78,6 +81,7 @@ static void incoming_free(struct incoming *in)
 static void mount_free(struct host_mount *m)
 {
 	loop_remove(m->agent->loop, &m->src);
+	loop_remove(m->agent->loop, &m->again);
 	child_forget(&m->agent->children, &m->child);
 	child_forget(&m->agent->children, &m->binder);
 	cleanup_close_p(&m->sock);
@@ -192,18 +196,21 @@ void volume_host_await(struct agent *agent, void (*done)(void *data, int code, c
 
 /* --- pumps ---------------------------------------------------------------------------------- */
 
+/* Of one that was mounted once it is no last word. */
 static void fail(struct host_mount *m, const char *text)
 {
 	if (m->failure)
 		return;
+	agent_say("the volume at '%s': %s", m->target, text);
+	if (m->served)
+		return;
 	m->failure = xasprintf("the volume at '%s': %s", m->target, text);
-	agent_say("%s", m->failure);
 	check(m->agent->volume_hosts);
 }
 
 static void set_ready(struct host_mount *m)
 {
-	m->ready = true;
+	m->ready = m->served = true;
 	check(m->agent->volume_hosts);
 }
 
@@ -232,7 +239,8 @@ static void bind_late(struct host_mount *m)
 		set_ready(m);
 		return;
 	}
-	m->bind = (struct volume_bind){.container = view.pid, .target = m->target};
+	m->bind = (struct volume_bind){
+		.container = view.pid, .target = m->target, .again = m->pump.again};
 	if (child_spawn(&m->agent->children, &spec, &m->binder, on_bound, m, &err) < 0)
 		fail(m, err.msg);
 }
@@ -254,12 +262,19 @@ static void hear(struct host_mount *m, const char *text, size_t len)
 	}
 }
 
+static void close_sock(struct host_mount *m)
+{
+	loop_remove(m->agent->loop, &m->src);
+	cleanup_close_p(&m->sock);
+}
+
 static void on_pump(struct loop *loop, struct loop_source *src, uint32_t events)
 {
 	struct host_mount *m = src->data;
 	char text[VOLUME_SENTENCE_MAX + 1];
 	ssize_t n = recv(m->sock, text, VOLUME_SENTENCE_MAX, MSG_DONTWAIT);
 
+	(void)loop;
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -268,48 +283,75 @@ static void on_pump(struct loop *loop, struct loop_source *src, uint32_t events)
 		hear(m, text, (size_t)n);
 		return;
 	}
-	loop_remove(loop, src);
-	cleanup_close_p(&m->sock);
-	m->sock = -1;
+	close_sock(m);
+	m->ready = false;
 	fail(m, "its process has ended");
 }
 
-/* Its last words lie in the socket, where on_pump finds them before the end. */
+static void on_again(struct loop *loop, struct loop_source *src, uint32_t events);
+
+/* Its last words lie in the socket, where on_pump finds them before the end. Who was unmounted has
+ * ended well; for one that died there is nobody else to carry the workload's messages. */
 static void on_ended(void *data, const struct child_end *end)
 {
-	(void)data;
-	(void)end;
+	struct host_mount *m = data;
+
+	if (m->served && end->status != 0)
+		(void)loop_timer(m->agent->loop, &m->again, AGAIN_MS, 0, on_again, m, NULL);
+}
+
+static int start_pump(struct host_mount *m, struct err *err)
+{
+	int pair[2] = {-1, -1};
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "cannot make a socket pair");
+	auto_close int theirs = pair[1];
+
+	m->sock = pair[0];
+	m->wanted = 0;
+	m->pump.sock = theirs;
+	struct child_spec spec = {
+		.in = -1, .out = -1, .err = -1, .run = volume_pump_run, .run_data = &m->pump};
+	int r = io_set_nonblock(m->sock, true);
+
+	if (r == 0)
+		r = loop_add(m->agent->loop, &m->src, m->sock, EPOLLIN, on_pump, m, err);
+	if (r == 0)
+		r = child_spawn(&m->agent->children, &spec, &m->child, on_ended, m, err);
+	return r;
+}
+
+/* What was open of it stays dead; what is opened from now on is not. */
+static void on_again(struct loop *loop, struct loop_source *src, uint32_t events)
+{
+	struct host_mount *m = src->data;
+
+	(void)events;
+	close_sock(m);
+	m->ready = false;
+	m->pump.again = true;
+	m->late = container_state(m->agent) == CONTAINER_STARTED;
+	if (start_pump(m, NULL) < 0)
+		(void)loop_timer(loop, src, AGAIN_MS, 0, on_again, m, NULL);
 }
 
 int volume_host_mount(struct agent *agent, const struct proto_volume *v, struct err *err)
 {
 	struct volume_hosts *h = agent->volume_hosts;
 	struct host_mount *m = NULL;
-	int pair[2] = {-1, -1};
 
 	if (h->n >= PROTO_VOLUMES_MAX)
 		return err_set(err, ERR_GUEST, -ENOSPC, "too many host volumes");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, "cannot make a socket pair");
-	auto_close int theirs = pair[1];
-
 	m = xcalloc(1, sizeof(*m));
 	*m = (struct host_mount){.agent = agent,
 				 .target = xstrdup(v->target),
-				 .sock = pair[0],
+				 .sock = -1,
 				 .late = container_state(agent) == CONTAINER_STARTED};
-	m->pump = (struct volume_pump){.target = m->target,
-				       .read_only = v->read_only,
-				       .trusted = v->trusted,
-				       .sock = theirs};
-	struct child_spec spec = {
-		.in = -1, .out = -1, .err = -1, .run = volume_pump_run, .run_data = &m->pump};
-	int r = io_set_nonblock(m->sock, true);
+	m->pump = (struct volume_pump){
+		.target = m->target, .read_only = v->read_only, .trusted = v->trusted};
+	int r = start_pump(m, err);
 
-	if (r == 0)
-		r = loop_add(agent->loop, &m->src, m->sock, EPOLLIN, on_pump, m, err);
-	if (r == 0)
-		r = child_spawn(&agent->children, &spec, &m->child, on_ended, m, err);
 	if (r < 0) {
 		mount_free(m);
 		return r;

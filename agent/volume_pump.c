@@ -86,6 +86,8 @@ static int mount_it(void *data, int *ret_fd, struct err *err)
 						  .source = "fcvm",
 						  .read_only = p->read_only,
 						  .trusted = p->trusted};
+	if (p->again)
+		(void)umount2(p->target, MNT_DETACH);
 	int r = file_mkdir_p(p->target, 0755, err);
 
 	return r < 0 ? r : guest_mount(&config, ret_fd, err);

@@ -18,7 +18,8 @@
 struct volume_pump {
 	const char *target; /* made when it is not there */
 	bool read_only, trusted;
-	int sock; /* of the pair; every other descriptor is closed */
+	bool again; /* in place of one whose pump died: what is mounted there is dead */
+	int sock;   /* of the pair; every other descriptor is closed */
 };
 
 /* In a forked child; data is a struct volume_pump. Returns the exit status. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -36,9 +37,9 @@ static pid_t start_container(void)
 	return pid;
 }
 
-static int bind_it(pid_t container, const char *target)
+static int bind_it(pid_t container, const char *target, bool again)
 {
-	struct volume_bind b = {.container = container, .target = target};
+	struct volume_bind b = {.container = container, .target = target, .again = again};
 	int status = -1;
 	pid_t pid = fork();
 
@@ -47,6 +48,19 @@ static int bind_it(pid_t container, const char *target)
 		_exit(volume_bind_run(&b));
 	cr_assert_eq(waitpid(pid, &status, 0), pid);
 	return WEXITSTATUS(status);
+}
+
+static int mounts_at(pid_t container, const char *target)
+{
+	auto_free char *path = xasprintf("/proc/%d/mountinfo", (int)container);
+	auto_free char *want = xasprintf(" %s ", target);
+	auto_buf struct buf text = BUF_INIT(1u << 20);
+	int n = 0;
+
+	cr_assert_geq(file_read(path, text.max - 1, &text, NULL), 0);
+	for (const char *p = buf_str(&text); (p = strstr(p, want)); p++)
+		n++;
+	return n;
 }
 
 Test(volume_bind, a_mount_appears_in_a_running_container)
@@ -64,9 +78,15 @@ Test(volume_bind, a_mount_appears_in_a_running_container)
 	cr_assert_eq(mount("t", target, "tmpfs", 0, NULL), 0);
 	cr_assert_eq(file_replace(file, "x", 1, 0644, NULL), 0);
 	cr_expect(!file_exists(seen));
-	cr_expect_eq(bind_it(container, target), 0);
+	cr_expect_eq(bind_it(container, target, false), 0);
 	cr_expect(file_exists(seen));
-	cr_expect_eq(bind_it(container, "/nowhere/at/all"), ENOENT);
+	cr_expect_eq(bind_it(container, "/nowhere/at/all", false), ENOENT);
+	/* Another one takes its place, not the place above it. */
+	cr_assert_eq(umount2(target, 0), 0);
+	cr_assert_eq(mount("u", target, "tmpfs", 0, NULL), 0);
+	cr_expect_eq(bind_it(container, target, true), 0);
+	cr_expect(!file_exists(seen));
+	cr_expect_eq(mounts_at(container, target), 1);
 	(void)kill(container, SIGKILL);
 	(void)waitpid(container, NULL, 0);
 	(void)umount2(target, MNT_DETACH);

@@ -1,15 +1,20 @@
 #include "volume_host.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "agent_rig.h"
 #include "cleanup.h"
 #include "file.h"
 #include "io.h"
+#include "parse.h"
 #include "proto.h"
 #include "proto_workload.h"
 #include "pump_host.h"
@@ -77,25 +82,109 @@ static void serve_wish(struct agent_rig *r, struct pump_host *h, struct client *
 	cr_assert_eq(serve_connection(&r->agent, AGENT_PORT_VOLUMES, pair[1]), 0);
 }
 
+/* Serves every wish until the loop's condition holds. */
+#define SERVE_UNTIL(r, h, c, cond)                             \
+	for (int seen_ = (c)->frames; !(cond);) {              \
+		RIG_UNTIL((r), (cond) || (c)->frames > seen_); \
+		if ((c)->frames > seen_)                       \
+			serve_wish((r), (h), (c));             \
+		seen_ = (c)->frames;                           \
+	}
+
+static void await_volume(struct agent_rig *r, struct pump_host *h, struct client *c)
+{
+	struct answer a = {0};
+
+	volume_host_await(&r->agent, on_done, &a);
+	SERVE_UNTIL(r, h, c, a.done);
+	cr_expect_eq(a.code, 0, "%s", a.text);
+}
+
 Test(volume_host, a_volume_is_there_when_its_streams_have_come)
 {
 	struct pump_host h;
 	struct agent_rig r;
 	struct client c;
-	struct answer a = {0};
 
 	pump_host_start(&h);
 	agent_rig_new(&r);
 	client_open(&r, AGENT_PORT_CONTROL, &c);
 	mount_at(&r, h.target);
-	volume_host_await(&r.agent, on_done, &a);
-	for (int seen = 0; !a.done;) {
-		RIG_UNTIL(&r, a.done || c.frames > seen);
-		if (!a.done)
-			serve_wish(&r, &h, &c);
-		seen = c.frames;
+	await_volume(&r, &h, &c);
+	client_close(&c);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+/* The process of ours that has the name of pumps. */
+static pid_t find_pump(void)
+{
+	auto_closedir DIR *proc = opendir("/proc");
+	const struct dirent *e;
+	uint64_t pid = 0;
+
+	while ((e = readdir(proc))) {
+		auto_free char *path = xasprintf("/proc/%s/stat", e->d_name);
+		auto_buf struct buf text = BUF_INIT(4096);
+		auto_free char *want = NULL;
+
+		if (parse_u64(e->d_name, 2, INT32_MAX, &pid, NULL) < 0 ||
+		    file_read(path, text.max - 1, &text, NULL) < 0)
+			continue;
+		want = xasprintf("%ju (fc-volume) ", (uintmax_t)pid);
+		const char *parent = strncmp(buf_str(&text), want, strlen(want)) == 0
+					     ? buf_str(&text) + strlen(want) + 2
+					     : "0";
+		if (strtol(parent, NULL, 10) == getpid())
+			return (pid_t)pid;
 	}
-	cr_expect_eq(a.code, 0, "%s", a.text);
+	return 0;
+}
+
+Test(volume_host, a_pump_that_dies_is_replaced_and_the_volume_is_there_again)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+	struct statfs st;
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	mount_at(&r, h.target);
+	await_volume(&r, &h, &c);
+	auto_free char *below = path_join(h.root, "f"), *through = path_join(h.target, "f");
+	pid_t pump = find_pump();
+
+	cr_assert_gt(pump, 0);
+	cr_assert_eq(kill(pump, SIGKILL), 0);
+	RIG_UNTIL(&r, statfs(h.target, &st) < 0 && errno == ENOTCONN);
+	SERVE_UNTIL(&r, &h, &c, find_pump() != 0 && find_pump() != pump);
+	await_volume(&r, &h, &c);
+	cr_assert_eq(file_replace(below, "x", 1, 0644, NULL), 0);
+	cr_expect(file_exists(through));
+	client_close(&c);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+Test(volume_host, what_was_unmounted_stays_so)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	mount_at(&r, h.target);
+	await_volume(&r, &h, &c);
+	cr_assert_eq(umount2(h.target, MNT_DETACH), 0);
+	RIG_UNTIL(&r, find_pump() == 0);
+	/* Longer than it takes one that died. */
+	uint64_t deadline = deadline_in(1500);
+	RIG_UNTIL(&r, deadline_left(deadline) == 0);
+	cr_expect_eq(find_pump(), 0);
 	client_close(&c);
 	agent_rig_free(&r);
 	pump_host_stop(&h);
@@ -159,12 +248,7 @@ Test(volume_host, one_that_cannot_be_mounted_says_so)
 	cr_assert_eq(file_replace(h.target, "x", 1, 0644, NULL), 0);
 	mount_at(&r, h.target);
 	volume_host_await(&r.agent, on_done, &a);
-	for (int seen = 0; !a.done;) {
-		RIG_UNTIL(&r, a.done || c.frames > seen);
-		if (!a.done)
-			serve_wish(&r, &h, &c);
-		seen = c.frames;
-	}
+	SERVE_UNTIL(&r, &h, &c, a.done);
 	cr_expect_eq(a.code, -EIO);
 	cr_expect_not_null(strstr(a.text, h.target), "%s", a.text);
 	client_close(&c);
