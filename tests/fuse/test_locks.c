@@ -34,7 +34,7 @@ static pid_t waiter(const struct world *w, enum posix_lock_kind kind, int *ret_s
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)sigaction(SIGALRM, &act, NULL);
 		(void)!write(says[1], "w", 1);
-		int r = posix_lock(fd, kind, F_WRLCK, 0, true);
+		int r = range_lock(fd, kind, F_WRLCK, 0, true);
 		(void)!write(says[1], r < 0 && errno == EINTR ? "i" : r < 0 ? "e" : "l", 1);
 		_exit(0);
 	}
@@ -62,7 +62,7 @@ static void waits(const char *cache)
 	for (int kind = 0; kind < LOCK_OF_COUNT; kind++) {
 		auto_close int let = -1, stopped = -1, killed = -1;
 
-		cr_assert_eq(posix_lock(fd, (enum posix_lock_kind)kind, F_WRLCK, 0, false), 0);
+		cr_assert_eq(range_lock(fd, (enum posix_lock_kind)kind, F_WRLCK, 0, false), 0);
 		pid_t a = waiter(&w, (enum posix_lock_kind)kind, &let);
 		pid_t b = waiter(&w, (enum posix_lock_kind)kind, &stopped);
 		pid_t c = waiter(&w, (enum posix_lock_kind)kind, &killed);
@@ -76,7 +76,7 @@ static void waits(const char *cache)
 		} while (io_wait(stopped, POLLIN, deadline_in(20)) == 0);
 		cr_expect_eq(said(stopped), 'i');
 		world_kill(&c);
-		cr_expect_eq(posix_lock(fd, (enum posix_lock_kind)kind, F_UNLCK, 0, false), 0);
+		cr_expect_eq(range_lock(fd, (enum posix_lock_kind)kind, F_UNLCK, 0, false), 0);
 		cr_expect_eq(said(let), 'l');
 		cr_expect_eq(world_wait(a), 0);
 		cr_expect_eq(world_wait(b), 0);
@@ -101,12 +101,12 @@ Test(locks, a_crowd_that_waits_does_not_keep_the_holder_from_letting_go, .fini =
 
 	world_open(&w, FS_EXT4, "shared", WORLD_FULL_TRUST);
 	auto_close int fd = openat(w.mnt_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	cr_assert_eq(posix_lock(fd, LOCK_OF_FILE, F_WRLCK, 0, false), 0);
+	cr_assert_eq(range_lock(fd, LOCK_OF_FILE, F_WRLCK, 0, false), 0);
 	for (int i = 0; i < CROWD; i++)
 		pids[i] = waiter(&w, LOCK_OF_PROCESS, &says[i]);
 	for (int i = 0; i < CROWD; i++)
 		cr_assert_eq(said(says[i]), 'w');
-	cr_expect_eq(posix_lock(fd, LOCK_OF_FILE, F_UNLCK, 0, false), 0);
+	cr_expect_eq(range_lock(fd, LOCK_OF_FILE, F_UNLCK, 0, false), 0);
 	for (int i = 0; i < CROWD; i++)
 		cr_expect_eq(said(says[i]), 'l');
 	for (int i = 0; i < CROWD; i++)

@@ -20,7 +20,8 @@ static void compare(enum world_fs fs, const char *cache, const char *name, posix
 					  .mount_fd = w.mnt_fd,
 					  .below_fd = w.vol_fd,
 					  .bare = w.bare,
-					  .mount = w.mnt};
+					  .mount = w.mnt,
+					  .flush = true};
 
 	build(&table);
 	/* Without caches everything is asked for, which takes its time. */

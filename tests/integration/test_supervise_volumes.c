@@ -163,6 +163,8 @@ Test(supervise_volumes, a_snapshot_has_their_state_for_supervisors_alone)
 	cr_assert_eq(stat(state, &st), 0);
 	cr_expect_eq(st.st_mode & 07777, 0400);
 	cr_expect_eq(st.st_gid, getegid());
+	auto_free char *saved = path_join(snap, "volume-1.saved");
+	cr_expect_not(file_exists(saved), "nothing was open or locked");
 	cr_expect_eq(server_of(dir), 0, "the baseline has ended");
 	/* the same directory, and another one */
 	auto_free char *a = rig_instance(&r, "clone-a"), *b = rig_instance(&r, "clone-b");

@@ -52,7 +52,7 @@ void posix_add(struct posix_table *table, const struct posix_case *c)
 	table->cases[table->n++] = *c;
 }
 
-int posix_become(enum posix_cred_id cred)
+int caller_become(enum posix_cred_id cred)
 {
 	gid_t group = creds[cred].group;
 
@@ -107,7 +107,7 @@ static int enter_case(int root, size_t i, struct err *err)
 	return r;
 }
 
-static int lay_out_all(const struct posix_table *table, int root, struct err *err)
+static int lay_out_all(const struct posix_table *table, int root, bool flush, struct err *err)
 {
 	int r = 0;
 
@@ -124,8 +124,7 @@ static int lay_out_all(const struct posix_table *table, int root, struct err *er
 		if (r == 0 && c->setup && c->setup(c) < 0)
 			r = err_sys(err, "cannot set up case %zu (%s)", i, c->op);
 	}
-	/* Holes are not what they are until the data around them is on disk. */
-	if (r == 0 && syncfs(root) < 0)
+	if (r == 0 && flush && syncfs(root) < 0)
 		r = err_sys(err, "cannot write the cases to disk");
 	return r;
 }
@@ -162,10 +161,10 @@ static int wait_for_tick(int root, struct posix_since *ret, struct err *err)
 static int run_one(const struct posix_case *c, struct posix_at *at, struct err *err)
 {
 	(void)umask(c->umask);
-	if (posix_become(c->cred) < 0)
+	if (caller_become(c->cred) < 0)
 		return err_sys(err, "cannot become '%s'", creds[c->cred].name);
 	c->run(c, at);
-	if (posix_become(CRED_ROOT) < 0)
+	if (caller_become(CRED_ROOT) < 0)
 		return err_sys(err, "cannot become root again");
 	(void)umask(022);
 	return 0;
@@ -264,10 +263,10 @@ static int run_sides(const struct posix_table *table, const struct posix_sides *
 {
 	const int below = s->below_fd >= 0 ? s->below_fd : s->mount_fd;
 	struct posix_since since[2] = {0};
-	int r = lay_out_all(table, s->bare_fd, err);
+	int r = lay_out_all(table, s->bare_fd, s->flush, err);
 
 	if (r == 0)
-		r = lay_out_all(table, below, err);
+		r = lay_out_all(table, below, s->flush, err);
 	if (r == 0)
 		r = wait_for_tick(s->bare_fd, &since[0], err);
 	if (r == 0)

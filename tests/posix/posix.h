@@ -87,12 +87,12 @@ struct posix_case posix_default(const char *op, posix_fn run);
 void posix_add(struct posix_table *table, const struct posix_case *c);
 
 /* Every table there is; X(name). */
-#define POSIX_TABLES(X)                                                                      \
-	X(make)                                                                              \
-	X(over) X(remove) X(rename) X(rename_rights) X(paths) X(open_kinds) X(open_modes)    \
-		X(access) X(search) X(chmod) X(chown) X(truncate) X(utimens) X(killpriv)     \
-			X(offsets) X(allocate) X(copy) X(gone) X(map) X(xattr) X(xattr_list) \
-				X(acl) X(acl_default) X(locks)
+/* clang-format off */
+#define POSIX_TABLES(X) \
+	X(make) X(over) X(remove) X(rename) X(rename_rights) X(paths) X(open_kinds) X(open_modes) \
+	X(access) X(search) X(chmod) X(chown) X(truncate) X(utimens) X(killpriv) X(offsets) \
+	X(allocate) X(copy) X(gone) X(map) X(xattr) X(xattr_list) X(acl) X(acl_default) X(locks)
+/* clang-format on */
 #define POSIX_BUILDER(name) void posix_build_##name(struct posix_table *table);
 POSIX_TABLES(POSIX_BUILDER)
 
@@ -105,6 +105,7 @@ struct posix_sides {
 	int bare_fd, mount_fd;
 	int below_fd; /* what mount_fd shows, without the mount; -1: out of reach */
 	const char *bare, *mount;
+	bool flush; /* the file systems tell holes from data only once that is on disk */
 };
 /* Lays the table out on both sides, runs it and compares; the first differences go to report. The
  * number of cases that differ, or a negative errno. As root; the working directory is / after it.
@@ -129,13 +130,13 @@ struct posix_since {
 #define POSIX_TIME 1000000000 /* what every access and modification time is laid out with */
 void posix_dump(int dir_fd, const struct posix_since *since, bool without_atime, struct buf *out);
 
-/* Takes the caller's identity; posix_become(CRED_ROOT) gives it back. 0, or -1 with errno. */
-int posix_become(enum posix_cred_id cred);
+/* Takes the caller's identity; caller_become(CRED_ROOT) gives it back. 0, or -1 with errno. */
+int caller_become(enum posix_cred_id cred);
 /* Lays out d/t and o/u of a case in the working directory. */
 int posix_lay_out(const struct posix_case *c, struct err *err);
 
 /* Range 0 is the whole file. */
 enum posix_lock_kind { LOCK_OF_PROCESS, LOCK_OF_FILE, LOCK_OF_FLOCK, LOCK_OF_COUNT };
-int posix_lock(int fd, enum posix_lock_kind kind, int type, size_t range, bool wait);
+int range_lock(int fd, enum posix_lock_kind kind, int type, size_t range, bool wait);
 
 #endif

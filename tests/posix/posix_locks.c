@@ -14,7 +14,7 @@ static const struct {
 	off_t start, len;
 } ranges[] = {{0, 0}, {0, 10}, {5, 10}, {10, 10}, {100, 0}};
 
-int posix_lock(int fd, enum posix_lock_kind kind, int type, size_t range, bool wait)
+int range_lock(int fd, enum posix_lock_kind kind, int type, size_t range, bool wait)
 {
 	static const int flock_types[] = {
 		[F_RDLCK] = LOCK_SH, [F_WRLCK] = LOCK_EX, [F_UNLCK] = LOCK_UN};
@@ -38,12 +38,12 @@ static int try_from_outside(enum posix_lock_kind kind, int type, size_t range)
 
 	if (pid == 0) {
 		int fd = open("d/t", O_RDWR | O_CLOEXEC);
-		int error = fd < 0 ? 255 : posix_lock(fd, kind, type, range, false) < 0 ? errno : 0;
+		int error = fd < 0 ? 255 : range_lock(fd, kind, type, range, false) < 0 ? errno : 0;
 
 		/* FUSE tells of the end of an open file when there is time: not before the next
 		 * one asks. */
 		if (error == 0)
-			(void)posix_lock(fd, kind, F_UNLCK, range, false);
+			(void)range_lock(fd, kind, F_UNLCK, range, false);
 		_exit(error);
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid ? WEXITSTATUS(status) : ECHILD;
@@ -107,12 +107,12 @@ static void lock_t(const struct posix_case *c, struct posix_at *at)
 	auto_close int fd = posix_result_fd(at, "open", open("d/t", (int)(c->a >> 16) | O_CLOEXEC));
 	auto_close int other = open("d/t", O_RDWR | O_CLOEXEC);
 
-	(void)posix_result(at, "lock", posix_lock(fd, kind, type, (size_t)c->b, false));
+	(void)posix_result(at, "lock", range_lock(fd, kind, type, (size_t)c->b, false));
 	who_holds(c, at);
 	outside(at, "held");
-	(void)posix_result(at, "unlock", posix_lock(fd, kind, F_UNLCK, 1, false));
+	(void)posix_result(at, "unlock", range_lock(fd, kind, F_UNLCK, 1, false));
 	who_holds(c, at);
-	(void)posix_result(at, "relock", posix_lock(fd, kind, F_RDLCK, 2, false));
+	(void)posix_result(at, "relock", range_lock(fd, kind, F_RDLCK, 2, false));
 	who_holds(c, at);
 	/* Closing any descriptor of the file lets a process's locks go, and no others. */
 	cleanup_close_p(&other);

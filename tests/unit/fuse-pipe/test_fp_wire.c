@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "frame.h"
@@ -195,6 +197,25 @@ Test(fp_wire, items_must_fill_the_trailer_and_be_as_many_as_promised)
 		put_frame(&b, 0, cases[i].n, 40, &items);
 		cr_expect_eq(get(&b, &f, NULL), cases[i].want, "case %zu", i);
 	}
+}
+
+/* Behind the frame lies what nobody may read. */
+Test(fp_wire, an_item_that_says_more_than_there_is_is_not_followed)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), len = FP_HEAD_SIZE + FP_ITEM_SIZE;
+	uint8_t *map =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *frame = map + page - len;
+	struct fp_frame f;
+	size_t used = 0;
+
+	cr_assert(map != MAP_FAILED);
+	cr_assert_eq(mprotect(map + page, page, PROT_NONE), 0);
+	fp_head_put(frame, FP_F_BARE, 1, 0, FP_ITEM_SIZE);
+	store_le16(frame + FP_HEAD_SIZE, FP_T_KEEP);
+	store_le32(frame + FP_HEAD_SIZE + 4, FP_KEY_SIZE + FP_RECORD_MAX);
+	cr_expect_eq(fp_frame_get(frame, len, &f, &used, NULL), -EPROTO);
+	(void)munmap(map, 2 * page);
 }
 
 Test(fp_wire, a_trailer_is_bounded)

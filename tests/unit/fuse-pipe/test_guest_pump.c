@@ -216,6 +216,35 @@ Test(guest_pump, answers_are_taken_while_the_host_reads_nothing)
 	ends_down(&e);
 }
 
+/* What a host leaves unanswered is kept, to be sent again: so much of it and no more. */
+Test(guest_pump, a_host_that_answers_nothing_is_asked_no_more_at_some_point)
+{
+	enum { BODY = 100000, LIMIT = 64 << 20 };
+	static uint8_t body[BODY];
+	struct fuse_in_header in;
+	struct ends e;
+	size_t sent = 0;
+
+	ends_start(&e, PATIENT);
+	ends_up(&e, 0);
+	cr_assert_eq(io_set_nonblock(e.kernel, true), 0);
+	for (int idle = 0; idle < 3 && sent < 2 * LIMIT / BODY;) {
+		struct fuse_in_header h = {
+			.len = sizeof(h) + BODY, .opcode = FUSE_WRITE, .unique = 4 + 2 * sent};
+		struct iovec iov[] = {{&h, sizeof(h)}, {body, BODY}};
+
+		if (writev(e.kernel, iov, 2) > 0)
+			sent++;
+		if (io_wait(e.host, POLLIN, deadline_in(50)) == 1)
+			(void)host_expect(&e, &in);
+		else
+			idle++;
+	}
+	cr_expect_gt(sent, LIMIT / BODY);
+	cr_expect_lt(sent, (LIMIT + (4 << 20)) / BODY);
+	ends_down(&e);
+}
+
 Test(guest_pump, a_host_that_breaks_the_protocol_loses_the_stream_and_nothing_else)
 {
 	static const uint8_t huge[] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
