@@ -1,10 +1,10 @@
 /* volume_tool.c - what runs in the guest in tests of volumes: static, so that it can lie on a
  * volume and run in a container that holds nothing else.
  *
- * hold DIR: keeps DIR/held open and DIR/sub as working directory; ten times a second it writes a
- * number through both and says in DIR/report how that went.
- * load DIR: makes, writes, syncs, renames, reads and removes files until DIR/stop is there;
- * DIR/done then has the number of rounds, or the first thing that went wrong. */
+ * hold DIR: keeps DIR/held open and locked, DIR/gone open and without a name, and DIR/sub as
+ * working directory; ten times a second it writes a number through all and says in DIR/report how
+ * that went. load DIR: makes, writes, syncs, renames, reads and removes files until DIR/stop is
+ * there; DIR/done then has the number of rounds, or the first thing that went wrong. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -40,26 +40,54 @@ static int read_held(int fd, const char *text)
 	return strcmp(got, text) == 0 ? 0 : EBADMSG;
 }
 
+/* Nobody but us can write it: it has what we wrote last, then the next text. */
+static int next_gone(int fd, char last[64], const char *text)
+{
+	int code = *last ? read_held(fd, last) : 0;
+
+	if (code == 0 && pwrite(fd, text, strlen(text), 0) < 0)
+		code = errno;
+	(void)snprintf(last, 64, "%s", text);
+	return code;
+}
+
+static int open_gone(void)
+{
+	int fd = open("gone", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	return fd < 0 || unlink("gone") < 0 ? -1 : fd;
+}
+
+static int lock(int fd)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	return fcntl(fd, F_SETLK, &fl);
+}
+
 static int hold(const char *dir)
 {
-	int root = -1, held = -1;
+	int root = -1, held = -1, gone = -1;
+	char last[64] = "";
 
 	if (chdir(dir) < 0 || (root = open(".", O_DIRECTORY | O_CLOEXEC)) < 0 ||
-	    (held = open("held", O_RDWR | O_CREAT | O_CLOEXEC, 0644)) < 0)
+	    (held = open("held", O_RDWR | O_CREAT | O_CLOEXEC, 0644)) < 0 || lock(held) < 0 ||
+	    (gone = open_gone()) < 0)
 		return 1;
 	if ((mkdir("sub", 0755) < 0 && errno != EEXIST) || chdir("sub") < 0)
 		return 1;
 	for (unsigned int n = 1;; n++) {
 		char text[64], report[256];
-		int w, r, c;
+		int w, r, c, g;
 
 		(void)snprintf(text, sizeof(text), "%08u", n);
 		w = write_held(held, text);
 		r = w ? 0 : read_held(held, text);
 		c = put(AT_FDCWD, "here", text);
-		(void)snprintf(report, sizeof(report), "%u write %s, read %s, here %s\n", n,
-			       w ? strerror(w) : "ok", r ? strerror(r) : "ok",
-			       c ? strerror(c) : "ok");
+		g = next_gone(gone, last, text);
+		(void)snprintf(report, sizeof(report), "%u write %s, read %s, here %s, gone %s\n",
+			       n, w ? strerror(w) : "ok", r ? strerror(r) : "ok",
+			       c ? strerror(c) : "ok", g ? strerror(g) : "ok");
 		(void)put(root, "report.new", report);
 		(void)renameat(root, "report.new", root, "report");
 		(void)poll(NULL, 0, 100);

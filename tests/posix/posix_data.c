@@ -138,6 +138,11 @@ void posix_build_allocate(struct posix_table *table)
 				for (int large = 0; large < 2; large++) {
 					struct posix_case c = posix_default("fallocate", allocate);
 
+					/* Nothing to punch: whether that is a change of the file
+					 * differs between ext4 of Linux 6.1 and of 6.18. */
+					if ((modes[m] & FALLOC_FL_PUNCH_HOLE) &&
+					    offsets[o] >= 17 * PART)
+						continue;
 					c.setup = fill;
 					c.cred = creds[i];
 					c.a = modes[m];

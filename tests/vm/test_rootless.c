@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "file.h"
 #include "io.h"
 #include "user_world.h"
 #include "xalloc.h"
@@ -197,5 +199,67 @@ Test(rootless, under_deny_only_what_is_allowed_is_reached)
 
 	cr_expect_not(has(alone, "inet"), "%s", alone);
 	check_killed(&w);
+	user_world_finish(&w);
+}
+
+static const char volume_body[] = "volumes:\n"
+				  "  own: { type: host, source: own, access: rw }\n"
+				  "fleets:\n"
+				  "  web: { from: web, network: none, volumes: [\"own:/own\"] }\n";
+
+static void put(const char *dir, const char *name, mode_t mode)
+{
+	auto_free char *path = path_join(dir, name);
+	struct err err = {0};
+
+	cr_assert_geq(file_replace(path, "text\n", 5, mode, &err), 0, "%s", err.msg);
+}
+
+/* Whose it is in the guest is who the guest's root is; whose it is here is the user. */
+static void check_owners(struct user_world *w, const char *dir)
+{
+	auto_free char *made = path_join(dir, "made");
+	struct stat st = {0};
+
+	EXPECT_HEARD(guest_sh(w, "web-0", "cd /own && echo hi >made && stat -c %u:%g made"), "0:0");
+	cr_assert_eq(stat(made, &st), 0);
+	cr_expect(st.st_uid == w->user.uid && st.st_gid == w->user.uid, "%u:%u", st.st_uid,
+		  st.st_gid);
+	EXPECT_HEARD(guest_sh(w, "web-0", "stat -c %u:%g /own/theirs"), "65534:65534");
+	EXPECT_HEARD(guest_sh(w, "web-0", "chown 0:0 /own/made && echo same"), "same");
+	EXPECT_HEARD(guest_sh(w, "web-0", "chown 5:5 /own/made || echo refused"), "refused");
+}
+
+static void check_rights(struct user_world *w, const char *dir)
+{
+	auto_free char *made = path_join(dir, "made");
+	struct stat st = {0};
+
+	EXPECT_HEARD(guest_sh(w, "web-0", "cat /own/theirs"), "text");
+	EXPECT_HEARD(guest_sh(w, "web-0", "cat /own/secret || echo refused"), "refused");
+	EXPECT_HEARD(guest_sh(w, "web-0", "echo x >>/own/theirs || echo refused"), "refused");
+	EXPECT_HEARD(guest_sh(w, "web-0", "mknod /own/dev c 1 3 || echo refused"), "refused");
+	EXPECT_HEARD(guest_sh(w, "web-0", "chmod 4755 /own/made; echo done"), "done");
+	cr_assert_eq(stat(made, &st), 0);
+	cr_expect_eq(st.st_mode & 07777, 0755);
+	/* Removing is the directory's owner's right, as everywhere. */
+	EXPECT_HEARD(guest_sh(w, "web-0", "rm -f /own/secret && echo gone"), "gone");
+}
+
+Test(rootless, a_volume_has_the_rights_of_its_user_and_no_more)
+{
+	struct user_world w = {0};
+	auto_run struct run_result r = RUN_INIT;
+
+	user_world_make(&w, "volume", volume_body);
+	auto_free char *dir = path_join(w.dir, "own");
+
+	cr_assert_eq(mkdir(dir, 0755), 0);
+	cr_assert_eq(chown(dir, w.user.uid, w.user.uid), 0);
+	put(dir, "theirs", 0644);
+	put(dir, "secret", 0600);
+	WORLD_RUN(&w, &r, 0, "apply", w.spec);
+	check_owners(&w, dir);
+	check_rights(&w, dir);
 	user_world_finish(&w);
 }

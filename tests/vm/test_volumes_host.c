@@ -1,6 +1,8 @@
 /* test_volumes_host.c - host directories in real guests: what both sides see of each other, open
  * files over a snapshot, the death of a server, a hostile root. */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,8 +18,8 @@
 
 TestSuite(volumes_host, .fini = world_cleanup);
 
-#define FINE "write ok, read ok, here ok"
-#define STALE "write Stale file handle, read ok, here Stale file handle"
+#define FINE "write ok, read ok, here ok, gone ok"
+#define STALE "write Stale file handle, read ok, here Stale file handle, gone Stale file handle"
 
 static void host_file(const char *dir, const char *name, const char *text, mode_t mode)
 {
@@ -103,6 +105,18 @@ static void expect_report(const char *dir, unsigned int after, const char *want)
 	cr_expect_not_null(strstr(text, want), "'%s' instead of '%s'", text, want);
 }
 
+/* The workload has a lock on it. */
+static void expect_locked(const char *dir)
+{
+	auto_free char *path = path_join(dir, "held");
+	auto_close int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct flock fl = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+
+	cr_assert_geq(fd, 0);
+	cr_expect_eq(fcntl(fd, F_OFD_SETLK, &fl), -1, "nobody has '%s' locked", path);
+	cr_expect_eq(errno, EAGAIN);
+}
+
 static pid_t vmm_of(const char *vm)
 {
 	auto_free char *path = path_join(vm, SUPERVISE_STATUS);
@@ -137,10 +151,15 @@ Test(volumes_host, open_files_and_directories_outlive_a_snapshot)
 
 	world_init(&w, "vol-snap", "hold");
 	auto_free char *vol = world_dir(&w, "vol"), *report = path_join(vol, "report");
-	const char *base = world_boot(&w);
+	auto_free char *posix = world_dir(&w, "posix");
 	struct stat st;
 
+	world_add_full(&w.volumes, "posix", "/posix", posix);
+	const char *base = world_boot(&w);
+
 	expect_report(vol, 3, FINE);
+	expect_locked(vol);
+	world_posix(base, "/posix");
 	/* the source goes on */
 	auto_free char *snap = world_snapshot(&w, base, true);
 	auto_free char *state = path_join(snap, "volumes-state");
@@ -154,12 +173,16 @@ Test(volumes_host, open_files_and_directories_outlive_a_snapshot)
 	cr_assert_eq(unlink(report), 0);
 	const char *clone = world_restore(&w, snap, &w.volumes, "on-failure");
 	expect_report(vol, 3, FINE);
+	expect_locked(vol);
+	world_posix(clone, "/posix");
+	expect_report(vol, rounds(report), FINE);
 	/* and once more from the snapshot when the VM dies */
 	pid_t vmm = vmm_of(clone);
 	cr_assert_eq(kill(vmm, SIGKILL), 0);
 	await_restart(clone, vmm);
 	cr_assert_eq(unlink(report), 0);
 	expect_report(vol, 3, FINE);
+	expect_locked(vol);
 	world_finish(&w);
 }
 
@@ -239,7 +262,6 @@ Test(volumes_host, a_killed_server_is_replaced_and_the_workload_does_not_notice)
 		expect_sh(vm, 0, "stat -f /vol > /dev/null");
 		cr_assert_eq(kill(pid, SIGKILL), 0);
 	}
-	expect_sh(vm, 0, "stat -f /vol > /dev/null");
 	/* nor is a snapshot noticed that falls into the middle of it */
 	auto_free char *snap = world_snapshot(&w, vm, false);
 	(void)world_restore(&w, snap, &w.volumes, "no");

@@ -25,14 +25,13 @@ static const char body[] = "snapshots:\n  web-warm: { from: web }\n"
 
 static struct volume_world live;
 
-static void copy_tool(const char *dir)
+static void copy_tool(const char *dir, const char *from, const char *name)
 {
 	auto_buf struct buf bytes = BUF_INIT(8u << 20);
-	auto_free char *to = path_join(dir, "tool");
+	auto_free char *to = path_join(dir, name);
 	struct err err = {0};
 
-	cr_assert_geq(file_read(TEST_BUILD_DIR "/tests/volume_tool", bytes.max - 1, &bytes, &err),
-		      0, "%s", err.msg);
+	cr_assert_geq(file_read(from, bytes.max - 1, &bytes, &err), 0, "%s", err.msg);
 	cr_assert_geq(file_replace(to, bytes.data, bytes.len, 0755, &err), 0, "%s", err.msg);
 }
 
@@ -78,7 +77,8 @@ void world_init(struct volume_world *w, const char *what, const char *verb)
 	set_workload(&w->workload, verb);
 	auto_free char *tools = world_dir(w, "tools"), *vol = world_dir(w, "vol");
 
-	copy_tool(tools);
+	copy_tool(tools, TEST_BUILD_DIR "/tests/volume_tool", "tool");
+	copy_tool(tools, TEST_BUILD_DIR "/tests/posix_smoke", "posix_smoke");
 	world_add(&w->volumes, "tools", "/tools", tools, true);
 	world_add(&w->volumes, "vol", "/vol", vol, false);
 	live = *w;
@@ -104,6 +104,12 @@ void world_add(struct volume_list *l, const char *name, const char *target, cons
 				       .cache = VOLUME_SHARED};
 
 	volume_list_add(l, &m);
+}
+
+void world_add_full(struct volume_list *l, const char *name, const char *target, const char *source)
+{
+	world_add(l, name, target, source, false);
+	l->v[l->n - 1].trust = VOLUME_FULL;
 }
 
 static struct supervisor_call call_of(const char *dir)
@@ -207,6 +213,35 @@ int world_sh(const char *vm, const char *text, struct buf *out)
 	strv_add(&argv, "-c");
 	strv_add(&argv, text);
 	return exec_argv(vm, &argv, out);
+}
+
+#define POSIX_STEP 13 /* of 12,000 cases */
+#define POSIX_CASES 900
+
+void world_posix(const char *vm, const char *mount)
+{
+	/* The guest's root is an overlay without access times; its data disk is ext4. */
+	auto_free char *text = xasprintf(
+		"mkdir -p /var/lib/containers/bare /run/bare && { mountpoint -q /run/bare || "
+		"mount --bind /var/lib/containers/bare /run/bare && "
+		"mount -o remount,bind,strictatime /run/bare; } && "
+		"/tools/posix_smoke /run/bare %s %d",
+		mount, POSIX_STEP);
+	auto_buf struct buf out = BUF_INIT(1u << 20);
+	struct err err = {0};
+	int code = world_sh(vm, text, &out);
+	auto_json struct json_object *o = NULL;
+
+	cr_assert_geq(json_parse(buf_str(&out), out.len, &o, &err), 0, "status %d: %s", code,
+		      buf_str(&out));
+	cr_expect_str_eq(json_opt_str(o, "error", "?"), "");
+	cr_expect_eq(json_opt_u64(o, "differences", UINT64_MAX), 0, "%s",
+		     json_opt_str(o, "shown", ""));
+	cr_expect_geq(json_opt_u64(o, "cases", 0), POSIX_CASES);
+	cr_expect_eq(code, 0);
+	(void)fprintf(stderr, "in the guest: %ju cases, %ju differences\n",
+		      (uintmax_t)json_opt_u64(o, "cases", 0),
+		      (uintmax_t)json_opt_u64(o, "differences", 0));
 }
 
 void world_stop(const char *vm)

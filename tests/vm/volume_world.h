@@ -30,6 +30,9 @@ void world_cleanup(void);
 char *world_dir(const struct volume_world *w, const char *name);
 void world_add(struct volume_list *l, const char *name, const char *target, const char *source,
 	       bool read_only);
+/* Read-write with trust: full. */
+void world_add_full(struct volume_list *l, const char *name, const char *target,
+		    const char *source);
 /* Boots with w->volumes; its instance directory, borrowed. */
 const char *world_boot(struct volume_world *w);
 /* Path, caller frees. */
@@ -38,6 +41,9 @@ const char *world_restore(struct volume_world *w, const char *snapshot,
 			  const struct volume_list *volumes, const char *restart);
 /* sh -c TEXT in the guest OS; out may be NULL. */
 int world_sh(const char *vm, const char *text, struct buf *out);
+/* The POSIX tables (tests/posix) in the guest: a volume of trust full beside the guest's own file
+ * system. Fails the test with the first differences. */
+void world_posix(const char *vm, const char *mount);
 void world_stop(const char *vm);
 /* Waits until a file has text that begins so; fails the test after 60 s. */
 void world_await_text(const char *path, const char *begin);
