@@ -14,6 +14,7 @@
 #include "control.h"
 #include "io.h"
 #include "volume_bind.h"
+#include "volume_flags.h"
 #include "volume_head.h"
 #include "volume_pump.h"
 #include "xalloc.h"
@@ -33,6 +34,8 @@ struct host_mount {
 	struct loop_source again;
 	struct volume_bind bind;
 	struct child binder;
+	struct volume_flags flags; /* the changer's */
+	struct child changer;
 	bool ready;
 	char *failure;   /* NULL: none */
 	uint16_t wanted; /* streams asked for, a bit each */
@@ -84,6 +87,7 @@ static void mount_free(struct host_mount *m)
 	loop_remove(m->agent->loop, &m->again);
 	child_forget(&m->agent->children, &m->child);
 	child_forget(&m->agent->children, &m->binder);
+	child_forget(&m->agent->children, &m->changer);
 	cleanup_close_p(&m->sock);
 	free(m->target);
 	free(m->failure);
@@ -132,7 +136,7 @@ static void check(struct volume_hosts *h)
 			finish(h, -EIO, h->v[i]->failure);
 			return;
 		}
-		all &= h->v[i]->ready;
+		all &= h->v[i]->ready && h->v[i]->changer.pid == 0;
 	}
 	if (all && h->probe.pid == 0)
 		finish(h, 0, "");
@@ -358,6 +362,42 @@ int volume_host_mount(struct agent *agent, const struct proto_volume *v, struct 
 	}
 	h->v[h->n++] = m;
 	return 0;
+}
+
+/* --- another trust -------------------------------------------------------------------------- */
+
+/* Only what was done is noted: after a failure the next resume tries again. */
+static void on_changed(void *data, const struct child_end *end)
+{
+	struct host_mount *m = data;
+
+	m->changer.pid = 0;
+	if (end->status == 0) {
+		m->pump.trusted = m->flags.trusted;
+		check(m->agent->volume_hosts);
+		return;
+	}
+	auto_free char *text = xasprintf("cannot change how the volume at '%s' is mounted: %s",
+					 m->target, strerror(end->status));
+
+	finish(m->agent->volume_hosts, -EIO, text);
+}
+
+int volume_host_change(struct agent *agent, const struct proto_volume *v, struct err *err)
+{
+	struct host_mount *m = find(agent->volume_hosts, v->target);
+	struct child_spec spec = {.in = -1, .out = -1, .err = -1, .run = volume_flags_run};
+	struct container_view view = {0};
+
+	if (!m || m->pump.trusted == (v->trusted != 0))
+		return 0;
+	if (!m->ready || m->changer.pid != 0)
+		return err_set(err, ERR_GUEST, -EBUSY, "it is still being mounted otherwise");
+	(void)container_find(agent, container_name(agent), &view, NULL);
+	m->flags = (struct volume_flags){
+		.container = view.pid, .target = m->target, .trusted = v->trusted != 0};
+	spec.run_data = &m->flags;
+	return child_spawn(&agent->children, &spec, &m->changer, on_changed, m, err);
 }
 
 /* --- streams -------------------------------------------------------------------------------- */

@@ -13,6 +13,9 @@ void volume_hosts_free(struct agent *agent);
 /* Begins to mount it, in a running container, too; whether it worked is volume_host_await()'s to
  * say. */
 int volume_host_mount(struct agent *agent, const struct proto_volume *v, struct err *err);
+/* Of one that is mounted: begins to make its mounts, a running container's too, what it says now.
+ * Nothing when they are; volume_host_await() waits for it, too. */
+int volume_host_change(struct agent *agent, const struct proto_volume *v, struct err *err);
 /* done runs once, perhaps from inside: 0 when every host volume answers, else the first that does
  * not, with a sentence. A second call ends the first with -ECANCELED. */
 void volume_host_await(struct agent *agent, void (*done)(void *data, int code, const char *text),

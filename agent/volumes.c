@@ -35,13 +35,23 @@ static int mount_disk(struct agent *agent, const struct proto_volume *v, struct 
 	return disks_mount_volume(v, err);
 }
 
+/* A clone's disks are its snapshot's, and so is how they are mounted. */
+static int keep_disk(struct agent *agent, const struct proto_volume *v, struct err *err)
+{
+	(void)agent;
+	(void)v;
+	(void)err;
+	return 0;
+}
+
 /* One row a kind; new kinds join here. */
 static const struct {
 	const char *kind;
 	int (*mount)(struct agent *agent, const struct proto_volume *v, struct err *err);
+	int (*change)(struct agent *agent, const struct proto_volume *v, struct err *err);
 } kinds[] = {
-	{"disk", mount_disk},
-	{"host", volume_host_mount},
+	{"disk", mount_disk, keep_disk},
+	{"host", volume_host_mount, volume_host_change},
 };
 
 static bool has(const struct volumes *vs, const struct proto_volume *v)
@@ -57,12 +67,14 @@ static int mount_one(struct agent *agent, const struct proto_volume *v, struct e
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		if (strcmp(kinds[i].kind, v->kind) != 0)
 			continue;
-		if (has(agent->volumes, v) || !agent->machine)
+		if (!agent->machine)
 			return 0;
-		int r = file_mkdir_p(v->target, 0755, err);
+		/* Nothing may be made at a target that is mounted: its bytes come through us. */
+		bool there = has(agent->volumes, v);
+		int r = there ? 0 : file_mkdir_p(v->target, 0755, err);
 
 		if (r >= 0)
-			r = kinds[i].mount(agent, v, err);
+			r = (there ? kinds[i].change : kinds[i].mount)(agent, v, err);
 		return r < 0 ? err_wrap(err, "volume '%s'", v->name) : 0;
 	}
 	return err_set(err, ERR_GUEST, -EOPNOTSUPP, "volume '%s': the agent knows no kind '%s'",

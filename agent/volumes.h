@@ -10,8 +10,8 @@
 int volumes_new(struct agent *agent, struct err *err);
 void volumes_free(struct agent *agent);
 
-/* Gate `volumes`: mounts what is wanted and not there yet; takes *want over. Volumes of a kind this
- * agent does not know are -EOPNOTSUPP. */
+/* Gate `volumes`: mounts what is wanted and not there yet, changes what is mounted otherwise; takes
+ * *want over. Volumes of a kind this agent does not know are -EOPNOTSUPP. */
 int volumes_apply(struct agent *agent, struct proto_volumes *want, struct err *err);
 /* --volume=... for each, for podman. */
 void volumes_add_args(const struct agent *agent, struct strv *args);

@@ -234,6 +234,82 @@ Test(volumes_host, every_clone_may_have_another_directory_at_the_same_target)
 	world_finish(&w);
 }
 
+/* As the workload sees it: its mounts are others than the guest's. The words start in its root. */
+static void expect_in_container(const char *vm, const char *text)
+{
+	auto_free char *all = xasprintf("for p in /proc/[0-9]*; do "
+					"test \"$(cat $p/comm)\" = tool || continue; "
+					"cd $p/root && %s; exit; done; exit 99",
+					text);
+
+	expect_sh(vm, 0, all);
+}
+
+static void expect_flags(const char *vm, const char *target, bool trusted)
+{
+	const char *not = trusted ? "! " : "";
+	auto_free char *guest =
+		xasprintf("%sgrep -q ' %s rw,nosuid,nodev' /proc/self/mountinfo", not, target);
+	auto_free char *container =
+		xasprintf("%sgrep -q ' %s rw,nosuid,nodev' $p/mountinfo", not, target);
+
+	expect_sh(vm, 0, guest);
+	expect_in_container(vm, container);
+}
+
+static void add_trusted(struct volume_list *l, const char *name, const char *target,
+			const char *source, bool read_only)
+{
+	world_add(l, name, target, source, read_only);
+	l->v[l->n - 1].trust = VOLUME_FULL;
+}
+
+static void check_source(const char *vm)
+{
+	expect_flags(vm, "/srv/opens", false);
+	expect_flags(vm, "/srv/closes", true);
+	expect_in_container(vm, "touch srv/opens/x 2>&1 | grep -q 'Read-only file system'");
+	expect_in_container(vm, "mknod srv/closes/null c 1 3");
+	expect_in_container(vm, "echo x >srv/closes/null && echo x >srv/closes/x");
+}
+
+static void check_clone(const char *vm)
+{
+	expect_flags(vm, "/srv/opens", true);
+	expect_flags(vm, "/srv/closes", false);
+	expect_in_container(vm, "mknod srv/opens/null c 1 3");
+	expect_in_container(vm, "echo x >srv/opens/null && echo x >srv/opens/x");
+	expect_in_container(vm, "touch srv/closes/y 2>&1 | grep -q 'Read-only file system'");
+	expect_in_container(vm, "(echo y >srv/closes/x) 2>&1 | grep -q 'Read-only file system'");
+	expect_in_container(vm, "(echo y >srv/closes/null) 2>&1 | grep -q 'Permission denied'");
+}
+
+Test(volumes_host, a_clone_may_have_other_access_and_trust_than_its_source)
+{
+	struct volume_world w;
+	auto_volume_list struct volume_list other = {0};
+
+	world_init(&w, "vol-other", "hold");
+	auto_free char *vol = world_dir(&w, "vol"), *opens = world_dir(&w, "opens"),
+		       *closes = world_dir(&w, "closes");
+
+	world_add(&w.volumes, "opens", "/srv/opens", opens, true);
+	add_trusted(&w.volumes, "closes", "/srv/closes", closes, false);
+	const char *base = world_boot(&w);
+
+	expect_report(vol, 3, FINE);
+	check_source(base);
+	auto_free char *snap = world_snapshot(&w, base, false);
+	other_list(&w, vol, &other);
+	add_trusted(&other, "opens", "/srv/opens", opens, false);
+	world_add(&other, "closes", "/srv/closes", closes, true);
+	check_clone(world_restore(&w, snap, &other, "no"));
+	auto_free char *x = world_read(&w, "opens/x"), *kept = world_read(&w, "closes/x");
+	cr_expect_str_eq(x, "x\n");
+	cr_expect_str_eq(kept, "x\n");
+	world_finish(&w);
+}
+
 /* --- servers -------------------------------------------------------------------------------- */
 
 static pid_t await_server(const struct volume_world *w, pid_t old)

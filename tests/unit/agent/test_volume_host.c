@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "agent_rig.h"
@@ -20,6 +21,7 @@
 #include "pump_host.h"
 #include "services.h"
 #include "volume_head.h"
+#include "volumes.h"
 #include "xalloc.h"
 
 struct answer {
@@ -185,6 +187,77 @@ Test(volume_host, what_was_unmounted_stays_so)
 	uint64_t deadline = deadline_in(1500);
 	RIG_UNTIL(&r, deadline_left(deadline) == 0);
 	cr_expect_eq(find_pump(), 0);
+	client_close(&c);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+static void want(struct agent_rig *r, const char *target, bool trusted)
+{
+	const struct proto_volume v = {.name = xstrdup("v"),
+				       .kind = xstrdup("host"),
+				       .target = xstrdup(target),
+				       .source = xstrdup(""),
+				       .trusted = trusted};
+	struct proto_volumes l = {.v = xcalloc(1, sizeof(v)), .n = 1};
+	struct err err = {0};
+
+	l.v[0] = v;
+	/* So that it mounts. */
+	r->agent.machine = true;
+	cr_assert_eq(volumes_apply(&r->agent, &l, &err), 0, "%s", err.msg);
+	r->agent.machine = false;
+}
+
+static unsigned long untrusted(const char *target)
+{
+	struct statvfs st = {0};
+
+	cr_assert_eq(statvfs(target, &st), 0);
+	return st.f_flag & (ST_NOSUID | ST_NODEV);
+}
+
+Test(volume_host, one_that_goes_on_with_another_trust_is_mounted_so)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	want(&r, h.target, false);
+	await_volume(&r, &h, &c);
+	cr_expect_eq(untrusted(h.target), ST_NOSUID | ST_NODEV);
+	want(&r, h.target, true);
+	await_volume(&r, &h, &c);
+	cr_expect_eq(untrusted(h.target), 0);
+	want(&r, h.target, false);
+	await_volume(&r, &h, &c);
+	cr_expect_eq(untrusted(h.target), ST_NOSUID | ST_NODEV);
+	client_close(&c);
+	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+Test(volume_host, the_gate_is_shut_when_a_mount_cannot_be_changed)
+{
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+	struct answer a = {0};
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	want(&r, h.target, false);
+	await_volume(&r, &h, &c);
+	cr_assert_eq(umount2(h.target, MNT_DETACH), 0);
+	want(&r, h.target, true);
+	volume_host_await(&r.agent, on_done, &a);
+	RIG_UNTIL(&r, a.done);
+	cr_expect_eq(a.code, -EIO);
+	cr_expect_not_null(strstr(a.text, h.target), "%s", a.text);
 	client_close(&c);
 	agent_rig_free(&r);
 	pump_host_stop(&h);
