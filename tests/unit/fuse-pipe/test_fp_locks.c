@@ -98,6 +98,39 @@ Test(fp_locks, ranges_of_owners_are_kept_apart)
 	cr_expect_eq(set(&w, want(3, F_UNLCK, 0, 0)), 0, "nothing to let go of");
 }
 
+/* Of many files: the kernel looks through all locks of one. The last first: it is put in front. */
+Test(fp_locks, a_guest_holds_so_many_parts_and_no_more)
+{
+	enum { FILES = 64, PARTS = FP_RANGES_MAX / FILES };
+	auto_world struct world w = {0};
+	struct fp_inode *of[FILES];
+	int refused = 0;
+
+	begin(&w);
+	for (int i = 0; i < FILES; i++) {
+		char name[16];
+		struct stat st;
+		bool is_new;
+
+		(void)snprintf(name, sizeof(name), "many%d", i);
+		int fd = openat(w.fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+		cr_assert_eq(fp_inode_add(w.inodes, fd, &st, 0, NULL, &of[i], &is_new), 0);
+		for (int64_t at = PARTS; at > 0 && refused == 0; at--) {
+			struct fp_lock_want k = want(1, F_WRLCK, 2 * at, 1);
+
+			refused = fp_lock_set(w.l, of[i], &k);
+		}
+	}
+	cr_expect_eq(refused, -ENOLCK);
+	cr_expect_eq(set(&w, want(2, F_RDLCK, 0, 1)), -ENOLCK);
+	struct fp_lock_want all = want(1, F_UNLCK, 0, 0);
+	cr_expect_eq(fp_lock_set(w.l, of[0], &all), 0, "letting go is always possible");
+	cr_expect_eq(set(&w, want(2, F_RDLCK, 0, 1)), 0);
+	for (int i = 0; i < FILES; i++)
+		fp_inode_put(w.inodes, of[i]);
+}
+
 Test(fp_locks, the_one_in_the_way_is_named)
 {
 	auto_world struct world w = {0};

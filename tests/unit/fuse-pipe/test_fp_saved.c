@@ -270,6 +270,7 @@ Test(fp_saved, what_is_damaged_is_refused)
 	} damages[] = {
 		{0, {0}},                       /* not ours */
 		{8, {0xff, 0xff, 0xff, 0x7f}},  /* files */
+		{8, {0, 0, 0, 0x04}},           /* files, whose length is 0 in 32 bits */
 		{12, {0xff, 0xff, 0xff, 0x7f}}, /* locks */
 		{16 + 44, {9, 0, 0, 0}},        /* type of a lock */
 		{16 + 28, {0, 0, 0, 0x80}},     /* before the beginning */
