@@ -220,15 +220,38 @@ static bool open_drive(struct vmm *v, struct json_object *o)
 	return false;
 }
 
+/* The place of the same drive, or of a new one; false: another one is the root already. */
+static bool place_of_drive(const struct vmm *v, struct json_object *o, size_t *ret)
+{
+	const char *id = json_opt_str(o, "drive_id", "");
+	const size_t n = json_object_array_length(v->drives);
+
+	*ret = n;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *d = json_object_array_get_idx(v->drives, i);
+
+		if (strcmp(json_opt_str(d, "drive_id", ""), id) == 0)
+			*ret = i;
+		else if (json_opt_bool(d, "is_root_device", false) &&
+			 json_opt_bool(o, "is_root_device", false))
+			return false;
+	}
+	return true;
+}
+
 static bool put_drive(struct vmm *v, struct json_object *o)
 {
+	size_t at = 0;
+
 	if (!open_drive(v, o)) {
 		auto_free char *why = buf_detach(&v->err);
 
 		buf_addf(&v->err, "Drive config error: %s", why);
 		return false;
 	}
-	(void)json_object_array_add(v->drives, json_object_get(o));
+	if (!place_of_drive(v, o, &at))
+		return fail(v, "Drive config error: A root block device already exists!");
+	(void)json_object_array_put_idx(v->drives, at, json_object_get(o));
 	return true;
 }
 
@@ -556,6 +579,9 @@ static bool load(struct vmm *v, struct json_object *o)
 	if (json_object_object_get_ex(o, "network_overrides", &nics) && !v->nic)
 		return fail(v, LOAD_ERROR "Failed to get snapshot state from file: Unknown "
 					  "Network Device.");
+	if (json_opt_obj(o, "vsock_override") && !json_opt_str(state, "vsock", NULL))
+		return fail(v, LOAD_ERROR "Failed to get snapshot state from file: Unknown Vsock "
+					  "Device.");
 	if (!load_memory(v, json_opt_obj(o, "mem_backend")))
 		return false;
 	/* Devices look at guest memory while they are restored. */

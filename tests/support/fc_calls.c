@@ -19,6 +19,7 @@
 
 #define ANSWER_MS 10000
 #define END_MS 5000
+#define CROWD 10 /* connections at a time */
 
 struct calls {
 	const char *program;
@@ -122,6 +123,14 @@ static void read_answer(int fd, struct buf *ret)
 	}
 }
 
+static void put_answer(const struct buf *in, struct buf *ret)
+{
+	const char *text = strstr(buf_str(in), "\r\n\r\n");
+
+	buf_addf(ret, "    %.*s| %s\n", (int)strcspn(buf_str(in), "\r\n"), buf_str(in),
+		 text ? text + 4 : "");
+}
+
 static void request(const struct calls *c, const char *line, struct buf *ret)
 {
 	auto_buf struct buf out = BUF_INIT(1u << 20), in = BUF_INIT(1u << 20);
@@ -139,10 +148,25 @@ static void request(const struct calls *c, const char *line, struct buf *ret)
 	cr_assert_geq(fd, 0, "no connection for '%s'", line);
 	cr_assert_geq(io_write_full(fd, out.data, out.len, deadline_in(ANSWER_MS), NULL), 0);
 	read_answer(fd, &in);
-	const char *text = strstr(buf_str(&in), "\r\n\r\n");
+	buf_addf(ret, "%s\n", line);
+	put_answer(&in, ret);
+}
 
-	buf_addf(ret, "%s\n    %.*s| %s\n", line, (int)strcspn(buf_str(&in), "\r\n"), buf_str(&in),
-		 text ? text + 4 : "");
+/* One connection more than there may be is answered before it asks. */
+static void crowd(const struct calls *c, struct buf *ret)
+{
+	auto_buf struct buf in = BUF_INIT(1u << 20);
+	int fds[CROWD + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = dial(c);
+		cr_assert_geq(fds[i], 0, "connection %zu", i);
+	}
+	read_answer(fds[CROWD], &in);
+	buf_add_str(ret, "crowd\n");
+	put_answer(&in, ret);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)close(fds[i]);
 }
 
 static void keep(const struct calls *c)
@@ -150,7 +174,7 @@ static void keep(const struct calls *c)
 	static const char *const names[] = {"vmstate", "memory"};
 	auto_free char *kept = path_join(c->top, "kept");
 
-	cr_assert_eq(mkdir(kept, 0700), 0);
+	cr_assert_geq(file_mkdir_p(kept, 0700, NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		auto_free char *from = path_join(c->dir, names[i]);
 
@@ -178,6 +202,8 @@ static void run_line(struct calls *c, const char *line, struct buf *ret)
 		keep(c);
 	} else if (strcmp(line, "exited") == 0) {
 		exited(c, ret);
+	} else if (strcmp(line, "crowd") == 0) {
+		crowd(c, ret);
 	} else if (*line && *line != '#') {
 		request(c, line, ret);
 	}
