@@ -1,13 +1,18 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "file.h"
+#include "io.h"
 #include "net_place.h"
 #include "net_rig.h"
 #include "netns.h"
@@ -44,6 +49,32 @@ static void bind_resolv(const struct net_world *w, const char *text)
 	cr_assert_eq(mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL), 0);
 }
 
+/* Hears of every change of a link, which the kernel tells when its routes know. */
+static int watch_links(void)
+{
+	const struct sockaddr_nl at = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	cr_assert_eq(bind(fd, (const struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+/* The kernel sees to a new link's carrier when it has time, up to a second later when there are
+ * many; until then its routes are marked, and a host that is looked at is not yet itself. */
+static void await_carrier(int links)
+{
+	static const char *const routes[] = {"ip", "route", NULL};
+	const uint64_t deadline_ms = deadline_in(20000);
+	auto_buf struct buf text = BUF_INIT(65536);
+	char message[8192];
+
+	while (net_run_at(0, &text, routes) == 0 && strstr(buf_str(&text), "linkdown")) {
+		cr_assert_eq(io_wait(links, POLLIN, deadline_ms), 1, "wan0 carries nothing");
+		cr_assert_gt(recv(links, message, sizeof(message), 0), 0);
+		buf_reset(&text);
+	}
+}
+
 void net_world_make(struct net_world *w, const char *resolv)
 {
 	char why[200];
@@ -61,6 +92,7 @@ void net_world_make(struct net_world *w, const char *resolv)
 	if (resolv)
 		bind_resolv(w, resolv);
 	w->inet = spawn_namespace();
+	auto_close int links = watch_links();
 	auto_free char *veth =
 		xasprintf("link add wan0 type veth peer name in0 netns %d", (int)w->inet);
 
@@ -73,6 +105,7 @@ void net_world_make(struct net_world *w, const char *resolv)
 	net_ip_at(w->inet, "addr add " RIG_INET "/24 dev in0");
 	net_ip_at(w->inet, "addr add " RIG_INET_2 "/32 dev in0");
 	net_ip_at(w->inet, "link set in0 up");
+	await_carrier(links);
 }
 
 void net_world_free(struct net_world *w)

@@ -83,6 +83,18 @@ static void expect_ledgers_empty(const struct net_world *w)
 	}
 }
 
+/* The kernel sees to a new link's carrier when it has time, and marks routes until then. */
+Test(leaves, a_world_is_there_when_its_link_carries)
+{
+	static const char *const routes[] = {"ip", "route", NULL};
+	auto_world struct net_world w;
+	auto_buf struct buf text = BUF_INIT(65536);
+
+	net_world_make(&w, NULL);
+	cr_assert_eq(net_run_at(0, &text, routes), 0);
+	cr_expect_null(strstr(buf_str(&text), "linkdown"), "%s", buf_str(&text));
+}
+
 Test(leaves, a_network_that_is_taken_down_leaves_its_host_as_it_was)
 {
 	auto_world struct net_world w;
