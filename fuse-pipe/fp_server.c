@@ -284,16 +284,32 @@ static void run_job(void *data, struct fp_job *job, void *scratch)
 
 static const struct fp_pool_ops pool_ops = {begin_worker, run_job, FP_SCRATCH_SIZE};
 
+/* Under the lock. A stream whose reference is left to us, or NULL. */
+static struct fp_stream *watch_all(const struct fp_server *s)
+{
+	const uint64_t now = now_ms();
+	struct fp_stream *st = s->streams;
+
+	while (st && fp_stream_watch(st, now))
+		st = st->next;
+	return st;
+}
+
 static void *watch(void *data)
 {
 	struct fp_server *s = data;
 
 	(void)pthread_mutex_lock(&s->lock);
 	while (!s->stopping) {
-		uint64_t now = now_ms();
+		struct fp_stream *ended = watch_all(s);
 
-		for (struct fp_stream *st = s->streams; st; st = st->next)
-			fp_stream_watch(st, now);
+		if (ended) {
+			/* The last reference takes the lock. */
+			(void)pthread_mutex_unlock(&s->lock);
+			fp_stream_unref(ended);
+			(void)pthread_mutex_lock(&s->lock);
+			continue;
+		}
 		if (s->streams)
 			wait_changed(s, WATCH_MS);
 		else

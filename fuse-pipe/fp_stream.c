@@ -355,7 +355,8 @@ static struct fp_rx *copy_rx(const struct fp_rx *rx)
 	return mine;
 }
 
-/* The thread that runs the operation touches nothing of this until it ends. */
+/* The thread that runs the operation touches nothing of this until it ends, which may be as soon as
+ * the lock is free: by then the next one's reference is there. */
 static struct fp_rx *claim(struct fp_stream *st, uint64_t now)
 {
 	struct fp_rx *mine = NULL;
@@ -366,30 +367,31 @@ static struct fp_rx *claim(struct fp_stream *st, uint64_t now)
 	    atomic_compare_exchange_strong(&st->rx->busy_ms, &since, CLAIMED)) {
 		mine = copy_rx(st->rx);
 		st->rx = mine;
+		fp_stream_ref(st);
 	}
 	(void)pthread_mutex_unlock(&st->rx_lock);
 	return mine;
 }
 
-void fp_stream_watch(struct fp_stream *st, uint64_t now)
+bool fp_stream_watch(struct fp_stream *st, uint64_t now)
 {
 	struct fp_rx *mine = claim(st, now);
 	pthread_attr_t attr;
 	pthread_t thread;
 
 	if (!mine)
-		return;
+		return true;
 	atomic_store(&st->slow_until_ms, now + SLOW_FOR_MS);
-	fp_stream_ref(st);
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, go_on, mine) != 0) {
-		(void)pthread_mutex_lock(&st->rx_lock);
-		st->rx = NULL;
-		(void)pthread_mutex_unlock(&st->rx_lock);
-		end_stream(st);
-		free_rx(mine);
-		fp_stream_unref(st);
-	}
+	int error = pthread_create(&thread, &attr, go_on, mine);
 	(void)pthread_attr_destroy(&attr);
+	if (error == 0)
+		return true;
+	(void)pthread_mutex_lock(&st->rx_lock);
+	st->rx = NULL;
+	(void)pthread_mutex_unlock(&st->rx_lock);
+	end_stream(st);
+	free_rx(mine);
+	return false;
 }

@@ -49,8 +49,9 @@ void fp_stream_cut(struct fp_stream *st);
 /* Serves requests until the peer is gone or wrong. */
 int fp_stream_serve(struct fp_stream *st, struct err *err);
 /* Called every few milliseconds by a watchdog: when an operation has blocked the receiving thread
- * for long, another one goes on with the stream. */
-void fp_stream_watch(struct fp_stream *st, uint64_t now);
+ * for long, another one goes on with the stream. False: there is no thread to be had, the stream
+ * has ended, and the caller has its reference, which may be the last. */
+__attribute__((warn_unused_result)) bool fp_stream_watch(struct fp_stream *st, uint64_t now);
 /* Nothing is under way and nothing waits to be read. *ret_received tells two looks apart: equal,
  * and both true with time between them, the stream is at rest. */
 bool fp_stream_is_quiet(struct fp_stream *st, uint64_t *ret_received);

@@ -1,6 +1,8 @@
 #include "fp_stream.h"
 
 #include <criterion/criterion.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,7 +27,7 @@ struct world {
 	struct fp_pool *pool;
 	struct fp_stream *st;
 	pthread_t thread;
-	atomic_bool idle;
+	atomic_uint idle;  /* how often the last reference went */
 	struct rig as_rig; /* for its way of sending and receiving */
 };
 
@@ -48,7 +50,7 @@ static void on_idle(struct fp_stream *st)
 {
 	struct world *w = st->server;
 
-	atomic_store(&w->idle, true);
+	(void)atomic_fetch_add(&w->idle, 1);
 }
 
 static void *serve(void *data)
@@ -126,7 +128,7 @@ Test(fp_stream, a_blocked_operation_loses_the_stream_and_still_answers)
 	struct fuse_getattr_in attr = {0};
 	uint64_t quick = rig_send(r, FUSE_GETATTR, 1, &attr, sizeof(attr), NULL, NULL);
 	while (!replied(&w))
-		fp_stream_watch(w.st, now_ms() + 1000);
+		cr_assert(fp_stream_watch(w.st, now_ms() + 1000));
 	rig_receive(r);
 	cr_expect_eq(r->got_unique, quick);
 	for (int i = 0; i < 5; i++)
@@ -138,6 +140,112 @@ Test(fp_stream, a_blocked_operation_loses_the_stream_and_still_answers)
 	end(&w);
 }
 
+/* What the watchdog's thread does when it has let go of this lock. */
+static struct {
+	pthread_mutex_t *mutex;
+	void (*run)(void *data);
+	void *data;
+} after_unlock;
+
+int pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+	static __typeof__(&pthread_mutex_unlock) real;
+
+	if (!real)
+		real = (__typeof__(real))dlsym(RTLD_NEXT, "pthread_mutex_unlock");
+	int r = real(mutex);
+	if (mutex == after_unlock.mutex && gettid() == getpid())
+		after_unlock.run(after_unlock.data);
+	return r;
+}
+
+struct blocked {
+	struct world *w;
+	struct fp_file *dir;
+	const struct fp_rx *rx; /* whose operation waits for dir */
+};
+
+/* The watchdog has just taken the stream away: the operation ends, and its thread lets go of the
+ * stream, before the watchdog gets any further. */
+static void end_the_operation(void *data)
+{
+	const struct blocked *b = data;
+	const uint32_t refs = atomic_load(&b->w->st->refs);
+
+	if (b->w->st->rx == b->rx)
+		return;
+	after_unlock.mutex = NULL;
+	(void)pthread_mutex_unlock(&b->dir->lock);
+	while (atomic_load(&b->w->st->refs) == refs)
+		(void)sched_yield();
+}
+
+Test(fp_stream, lives_on_when_its_operation_ends_while_it_changes_hands)
+{
+	struct world w = {0};
+	struct rig *r = &w.as_rig;
+	struct fuse_getattr_in attr = {0};
+
+	begin(&w);
+	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
+	struct blocked b = {.w = &w, .dir = fp_file_get(w.v->files, fh, 1), .rx = w.st->rx};
+	cr_assert_not_null(b.dir);
+	(void)pthread_mutex_lock(&b.dir->lock);
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+	uint64_t blocked = rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
+	after_unlock.run = end_the_operation;
+	after_unlock.data = &b;
+	after_unlock.mutex = &w.st->rx_lock;
+	while (after_unlock.mutex)
+		cr_assert(fp_stream_watch(w.st, now_ms() + 1000));
+	cr_expect_eq(atomic_load(&w.idle), 0, "another thread goes on with it");
+	rig_receive(r);
+	cr_expect(r->got_unique == blocked && r->error == 0);
+	cr_expect_eq(RIG_CALL(r, FUSE_GETATTR, 1, &attr, NULL), 0);
+	fp_file_put(w.v->files, b.dir);
+	end(&w);
+}
+
+static atomic_bool no_threads;
+
+int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *), void *data)
+{
+	static __typeof__(&pthread_create) real;
+
+	if (!real)
+		real = (__typeof__(real))dlsym(RTLD_NEXT, "pthread_create");
+	return atomic_load(&no_threads) ? EAGAIN : real(ret, attr, run, data);
+}
+
+/* The server's watchdog holds the lock that letting go of the last reference takes. */
+Test(fp_stream, ends_where_there_is_no_thread_to_go_on_and_leaves_its_reference)
+{
+	struct world w = {0};
+	struct rig *r = &w.as_rig;
+	char byte;
+
+	begin(&w);
+	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
+	struct fp_file *dir = fp_file_get(w.v->files, fh, 1);
+	cr_assert_not_null(dir);
+	(void)pthread_mutex_lock(&dir->lock);
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+	(void)rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
+	atomic_store(&no_threads, true);
+	while (fp_stream_watch(w.st, now_ms() + 1000))
+		(void)sched_yield();
+	atomic_store(&no_threads, false);
+	(void)pthread_mutex_unlock(&dir->lock);
+	(void)pthread_join(w.thread, NULL);
+	cr_expect_eq(read(w.fd, &byte, 1), 0, "the guest asks again elsewhere");
+	cr_expect_eq(atomic_load(&w.idle), 0);
+	fp_stream_unref(w.st);
+	cr_expect_eq(atomic_load(&w.idle), 1);
+	fp_file_put(w.v->files, dir);
+	cleanup_close_p(&w.fd);
+	end_joined(&w);
+}
+
 Test(fp_stream, a_stream_that_does_nothing_is_left_alone)
 {
 	struct world w = {0};
@@ -145,7 +253,7 @@ Test(fp_stream, a_stream_that_does_nothing_is_left_alone)
 
 	begin(&w);
 	for (int i = 0; i < 20; i++) {
-		fp_stream_watch(w.st, now_ms() + 1000000);
+		cr_assert(fp_stream_watch(w.st, now_ms() + 1000000));
 		cr_expect_eq(RIG_CALL(&w.as_rig, FUSE_GETATTR, 1, &attr, NULL), 0);
 	}
 	end(&w);
