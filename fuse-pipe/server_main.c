@@ -36,7 +36,8 @@ static void usage(const struct opt *opts, size_t n)
 	(void)printf(
 		"usage: fuse-pipe-server [OPTIONS] DIR SOCKET\n\n"
 		"Serves DIR to fuse-pipe-mount on the Unix socket SOCKET. As root it confines\n"
-		"itself to DIR. SOCKET.state keeps what a restart needs.\n\n%s",
+		"itself to DIR. Says so when it serves. SOCKET.state keeps what a restart\n"
+		"needs.\n\n%s",
 		buf_str(&b));
 }
 
@@ -158,6 +159,9 @@ static int run(const struct args *a, struct fp_server_options *opt, struct err *
 	if (r < 0)
 		return r;
 	root = proc = -1;
+	/* Who waits for the socket reads this line. */
+	(void)printf("serving %s\n", dir);
+	(void)fflush(stdout);
 	serve_until_signal(s, listen_fd, signal_fd);
 	fp_server_stop(s);
 	return 0;

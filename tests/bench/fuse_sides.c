@@ -128,6 +128,22 @@ static void wait_mounted(const struct sides *s)
 	}
 }
 
+/* Both tools say so on stdout when they can be used, and nothing else. */
+static pid_t spawn_tool(const char *const *argv)
+{
+	int pair[2];
+	char line[512];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		sides_die("socketpair");
+	pid_t pid = spawn(argv, pair[1]);
+	close(pair[1]);
+	if (read(pair[0], line, sizeof(line)) <= 0)
+		sides_die(argv[0]);
+	close(pair[0]);
+	return pid;
+}
+
 static void up_ours(struct sides *s, enum side side)
 {
 	static const char path[] = TEST_BUILD_DIR "/fuse-pipe-server";
@@ -135,7 +151,7 @@ static void up_ours(struct sides *s, enum side side)
 	const char *server[] = {path,        "--trust", "full",    "--cache", sides[side].name,
 				"--spin-us", "30",      s->source, s->sock,   NULL};
 
-	s->pids[0] = spawn(server, -1);
+	s->pids[0] = spawn_tool(server);
 }
 
 static void up_null(struct sides *s)
@@ -157,16 +173,8 @@ static void up_pump(struct sides *s)
 {
 	static const char path[] = TEST_BUILD_DIR "/fuse-pipe-mount";
 	const char *pump[] = {path, s->sock, s->mnt, NULL};
-	int pair[2];
-	char line[64];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		sides_die("socketpair");
-	s->pids[1] = spawn(pump, pair[1]);
-	close(pair[1]);
-	if (read(pair[0], line, sizeof(line)) <= 0)
-		sides_die("fuse-pipe-mount");
-	close(pair[0]);
+	s->pids[1] = spawn_tool(pump);
 }
 
 static void up_sshfs(struct sides *s)

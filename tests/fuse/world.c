@@ -132,7 +132,7 @@ void world_kill(pid_t *pid)
 	*pid = 0;
 }
 
-static pid_t spawn_server(const struct world *w)
+static pid_t spawn_server(const struct world *w, int *ret_out)
 {
 	const char *argv[12] = {server_path, "--cache", w->cache, "--trust",
 				w->flags & WORLD_FULL_TRUST ? "full" : "squash"};
@@ -147,7 +147,7 @@ static pid_t spawn_server(const struct world *w)
 	}
 	argv[n++] = w->vol;
 	argv[n] = w->sock;
-	return world_spawn(argv, w->flags & WORLD_USER ? WORLD_UID : 0, NULL);
+	return world_spawn(argv, w->flags & WORLD_USER ? WORLD_UID : 0, ret_out);
 }
 
 /* Servers are started by a process that has no file of the mount open: closing one, which exec
@@ -158,11 +158,13 @@ static void spawner_main(const struct world *w, int sock)
 
 	(void)signal(SIGCHLD, SIG_IGN);
 	while (read(sock, &byte, 1) == 1) {
-		int fd = (int)syscall(SYS_pidfd_open, spawn_server(w), 0);
+		int fds[2];
 
-		if (fd < 0 || io_send_fds(sock, "", 1, &fd, 1, NULL) < 0)
+		fds[0] = (int)syscall(SYS_pidfd_open, spawn_server(w, &fds[1]), 0);
+		if (fds[0] < 0 || io_send_fds(sock, "", 1, fds, 2, NULL) < 0)
 			_exit(1);
-		close(fd);
+		close(fds[0]);
+		close(fds[1]);
 	}
 	_exit(0);
 }
@@ -183,16 +185,28 @@ static void start_spawner(struct world *w)
 	w->spawner = pair[0];
 }
 
+/* Both tools say so on stdout when they can be used. */
+static void await_line(int out, const char *tool)
+{
+	char line[512];
+
+	cr_assert_eq(io_wait(out, POLLIN, deadline_in(WORLD_TIMEOUT_MS)), 1, "%s hangs", tool);
+	cr_assert_gt(read(out, line, sizeof(line)), 0, "%s ended early", tool);
+}
+
 void world_start_server(struct world *w)
 {
 	struct err err = {0};
+	int fds[2] = {-1, -1};
 	size_t n = 0;
 	char byte;
 
 	cr_assert_eq(write(w->spawner, "", 1), 1);
-	cr_assert_eq(io_recv_fds(w->spawner, &byte, 1, &w->server, 1, &n, 0, &err), 1, "%s",
-		     err.msg);
-	cr_assert_eq(n, 1);
+	cr_assert_eq(io_recv_fds(w->spawner, &byte, 1, fds, 2, &n, 0, &err), 1, "%s", err.msg);
+	cr_assert_eq(n, 2);
+	w->server = fds[0];
+	await_line(fds[1], server_path);
+	close(fds[1]);
 }
 
 void world_kill_server(struct world *w)
@@ -205,18 +219,15 @@ void world_kill_server(struct world *w)
 	w->server = -1;
 }
 
-/* The tool says so on stdout when the mount can be used. */
 void world_start_mount(struct world *w)
 {
 	const char *argv[] = {mount_path, w->sock, w->mnt, "-o", "rw", NULL};
 	auto_close int out = -1;
-	char line[64];
 
 	if (w->flags & WORLD_FULL_TRUST)
 		argv[4] = "trusted";
 	w->mount = world_spawn(argv, w->flags & WORLD_USER ? WORLD_UID : 0, &out);
-	cr_assert_eq(io_wait(out, POLLIN, deadline_in(WORLD_TIMEOUT_MS)), 1, "no mount in time");
-	cr_assert_gt(read(out, line, sizeof(line)), 0, "%s ended early", mount_path);
+	await_line(out, mount_path);
 }
 
 static void check_needs(unsigned int flags)

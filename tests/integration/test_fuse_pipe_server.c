@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "fp_wire.h"
 #include "io.h"
 #include "run.h"
+#include "xalloc.h"
 
 #define SERVER TEST_BUILD_DIR "/fuse-pipe-server"
 
@@ -65,13 +67,18 @@ Test(fuse_pipe_server, what_is_not_a_directory_is_refused)
 	cr_expect_not_null(strstr(buf_str(&r.err), "Not a directory"), "%s", buf_str(&r.err));
 }
 
-/* Forks; the child's parent may go on when the server answers a hello. */
+/* Returns when it has said that it serves. */
 static pid_t start(const char *dir, const char *sock)
 {
-	pid_t pid = fork();
+	auto_free char *want = xasprintf("serving %s\n", dir);
+	char line[256] = "";
+	int out[2];
 
+	cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+	pid_t pid = fork();
 	cr_assert_geq(pid, 0);
 	if (pid == 0) {
+		(void)dup2(out[1], STDOUT_FILENO);
 		/* LeakSanitizer looks at a process from outside, where a confined one cannot be
 		 * seen: it waits for ever. */
 		(void)setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
@@ -79,6 +86,11 @@ static pid_t start(const char *dir, const char *sock)
 			    (char *)NULL);
 		_exit(127);
 	}
+	close(out[1]);
+	cr_assert_eq(io_wait(out[0], POLLIN, deadline_in(60000)), 1);
+	cr_assert_gt(read(out[0], line, sizeof(line) - 1), 0);
+	cr_expect_str_eq(line, want);
+	close(out[0]);
 	return pid;
 }
 
@@ -89,8 +101,7 @@ static struct fp_hello say_hello(const char *sock)
 	uint8_t wire[FP_HELLO_SIZE];
 	auto_close int fd = -1;
 
-	while (io_unix_connect(sock, deadline, &fd, NULL) < 0)
-		cr_assert_lt(now_ms(), deadline);
+	cr_assert_eq(io_unix_connect(sock, deadline, &fd, NULL), 0);
 	fp_hello_put(&h, wire);
 	cr_assert_eq(io_write_full(fd, wire, sizeof(wire), deadline, NULL), 0);
 	cr_assert_eq(io_read_full(fd, wire, sizeof(wire), deadline, NULL), 0);
