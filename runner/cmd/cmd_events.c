@@ -1,6 +1,7 @@
 #include "commands.h"
 
 #include "cleanup.h"
+#include "eventlog.h"
 #include "file.h"
 #include "inventory.h"
 #include "io.h"
@@ -14,8 +15,6 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define FILE_NAME "events.jsonl"
 
 /* Events of one set; the file is turned over by renaming it. */
 struct events_tail {
@@ -77,7 +76,7 @@ static int pump(struct events_tail *t, struct err *err)
 
 static int print_old(const struct events_tail *t, struct err *err)
 {
-	auto_free char *old = xasprintf("%s.1", t->path);
+	auto_free char *old = xasprintf("%s" EVENTLOG_OLD, t->path);
 	auto_close int fd = open_events(old);
 
 	return fd < 0 ? 0 : drain(fd, err);
@@ -104,7 +103,7 @@ static int follow(const char *dir, struct events_tail *t, struct err *err)
 static int show(const struct host *host, const char *set, bool goes_on, struct err *err)
 {
 	auto_free char *dir = host_set_dir(host, set);
-	auto_tail struct events_tail t = {.path = path_join(dir, FILE_NAME), .fd = -1};
+	auto_tail struct events_tail t = {.path = path_join(dir, EVENTLOG_NAME), .fd = -1};
 	int r = print_old(&t, err);
 
 	if (r < 0)

@@ -16,6 +16,7 @@ int cmd_internal_supervise(struct command_ctx *ctx, int argc, char **argv, int *
 		{.name = "dir", .kind = OPT_STR, .value = &options.spec.dir, .arg = "DIR"},
 		{.name = "tag", .kind = OPT_STR, .value = &options.spec.tag, .arg = "TAG"},
 		{.name = "engine", .kind = OPT_STR, .value = &options.spec.engine, .arg = "E"},
+		{.name = "events", .kind = OPT_STR, .value = &options.spec.events, .arg = "FILE"},
 		{.name = "vm-id", .kind = OPT_STR, .value = &options.spec.vm_id, .arg = "UUID"},
 		{.name = "ready-fd", .kind = OPT_U64, .value = &ready_fd, .arg = "N"},
 		{.name = "foreground", .kind = OPT_FLAG, .value = &options.spec.foreground},

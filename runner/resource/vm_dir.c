@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cleanup.h"
+#include "eventlog.h"
 #include "file.h"
 #include "io.h"
 #include "ledger.h"
@@ -58,11 +59,13 @@ int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grac
 static int spawn(const struct resource_ctx *ctx, struct json_object *record, const char *dir,
 		 struct err *err)
 {
+	auto_free char *events = path_join(ctx->set_dir, EVENTLOG_NAME);
 	struct supervisor_spec spec = {
 		.dir = dir,
 		.tag = json_opt_str(record, "tag", ""),
 		.engine = ctx->choice->engine,
 		.vm_id = json_opt_str(record, "vm_id", ""),
+		.events = events,
 		.foreground = ctx->foreground,
 	};
 	struct proc_id id;

@@ -113,6 +113,7 @@ static bool is_ready(const struct super *s)
 
 static void note_ready(struct super *s)
 {
+	(void)vmstate_move(&s->st, RUN_READY);
 	if (s->st.ready_ms == 0) {
 		s->st.ready_ms = since_launch(s);
 		/* Of what runs in the snapshot already, the agent says it. */
@@ -120,22 +121,19 @@ static void note_ready(struct super *s)
 			vmstate_gate(&s->st, "health", since_launch(s));
 	}
 	s->ready_at_ms = now_ms();
-	super_save(s);
-	if (s->launching)
-		answer(s);
 }
 
 static void check_ready(struct super *s)
 {
-	bool ready = is_ready(s);
+	bool ready = is_ready(s), begins = ready && s->st.run == RUN_RUNNING;
 
-	if (ready && s->st.run == RUN_RUNNING) {
-		(void)vmstate_move(&s->st, RUN_READY);
+	if (begins)
 		note_ready(s);
-	} else if (!ready && s->st.run == RUN_READY) {
+	else if (!ready && s->st.run == RUN_READY)
 		(void)vmstate_move(&s->st, RUN_RUNNING);
-		super_save(s);
-	}
+	super_save(s);
+	if (begins && s->launching)
+		answer(s);
 	waits_check(s);
 }
 
@@ -174,7 +172,6 @@ static void on_health(struct super *s, const struct agentlink_event *ev)
 			continue;
 		s->st.health = states[i].health;
 		(void)snprintf(s->probe_text, sizeof(s->probe_text), "%s", ev->text);
-		super_save(s);
 		check_ready(s);
 		return;
 	}

@@ -27,8 +27,8 @@
 struct supervisor_spec {
 	const char *dir;
 	const char *tag;
-	const char *engine; /* "qemu" */
-	const char *vm_id;  /* UUID */
+	const char *engine;         /* "qemu" */
+	const char *vm_id, *events; /* UUID; path of the set's eventlog.h, or NULL */
 	bool foreground;
 };
 int supervisor_spawn(const struct host *host, const struct supervisor_spec *spec,

@@ -27,6 +27,7 @@ void super_save(struct super *s)
 {
 	/* A full disk must not end the VM; whoever asks over ctl.sock still hears the truth. */
 	(void)vmstate_save(&s->st, NULL);
+	vmevents_tell(s);
 }
 
 void super_timer(struct super *s, struct loop_source *src, uint64_t ms, loop_fn fn)

@@ -33,6 +33,10 @@ static void make_argv(const struct host *host, const struct supervisor_spec *spe
 		strv_add(ret, pairs[i][0]);
 		strv_add(ret, pairs[i][1]);
 	}
+	if (spec->events) {
+		strv_add(ret, "--events");
+		strv_add(ret, spec->events);
+	}
 	strv_add(ret, "--ready-fd");
 	strv_addf(ret, "%d", READY_FD);
 	if (spec->foreground)

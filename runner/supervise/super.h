@@ -34,6 +34,13 @@
 struct waiter;
 struct snapping;
 
+/* What was said last, or seen by who asked for the launch. */
+struct told {
+	uint64_t seq;
+	enum vm_run run;
+	enum vm_health health;
+};
+
 struct super {
 	const struct host *host;
 	const struct supervisor_spec *spec;
@@ -43,6 +50,7 @@ struct super {
 	const struct engine_ops *engine;
 	struct engine_caps caps;
 	struct vmstate st;
+	struct told told; /* of it, in events */
 
 	/* the VM */
 	struct vm vm;
@@ -97,6 +105,9 @@ struct super {
 void super_save(struct super *s);
 void super_timer(struct super *s, struct loop_source *src, uint64_t ms, loop_fn fn);
 void super_progress(struct super *s, const char *text); /* to whoever asked for the launch */
+
+/* vmevents.c: what happens to the VM while nobody waits for it, into the set's events */
+void vmevents_tell(struct super *s);
 
 /* end.c */
 /* The VM has to go, for that reason; `why` NULL where `ended` says all. */

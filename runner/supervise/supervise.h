@@ -8,7 +8,7 @@
 #include "host.h"
 
 struct supervise_options {
-	struct supervisor_spec spec; /* --dir --tag --engine --vm-id [--foreground] */
+	struct supervisor_spec spec; /* --dir --tag --engine --vm-id [--events] [--foreground] */
 	const char *shim;            /* libfcvm-uffd.so, extracted; restores need it */
 	int ready_fd; /* --ready-fd: a pipe's write end, -1 for none. One line goes there: "+PID"
 			 once ctl.sock listens, or "-SENTENCE" */

@@ -195,6 +195,18 @@ struct json_object *vmstate_to_json(const struct vmstate *s)
 	return o;
 }
 
+void vmstate_add_event(const struct vmstate *s, struct json_object *o)
+{
+	json_add_str(o, "state", run_names[s->run]);
+	json_add_str(o, "health", health_names[s->health]);
+	json_add_u64(o, "restarts", s->restarts);
+	if (s->ended == ENDED_NOT)
+		return;
+	json_add_str(o, "ended", ended_names[s->ended]);
+	add_u64_or_null(o, "exit_code", s->exit_code >= 0, (uint64_t)s->exit_code);
+	json_add_str(o, "error", s->error);
+}
+
 /* Beside and renamed, so that it is seen whole; but not forced to the disk: nothing it says
  * outlives this boot of the host, and a clone writes it ten times on its way up. */
 int vmstate_save(const struct vmstate *s, struct err *err)

@@ -62,6 +62,8 @@ struct vmstate {
 void vmstate_free(struct vmstate *s);
 struct json_object *vmstate_to_json(const struct vmstate *s); /* the caller puts it */
 int vmstate_save(const struct vmstate *s, struct err *err);
+/* What an event tells of it: state, health, restarts, and of one that ended why. */
+void vmstate_add_event(const struct vmstate *s, struct json_object *o);
 /* Moves to run; false, and nothing changes, where no such step exists (an end is final but for a
  * restart, which goes back to creating). */
 bool vmstate_move(struct vmstate *s, enum vm_run to);

@@ -8,6 +8,7 @@
 
 #include "apply_rig.h"
 #include "cleanup.h"
+#include "event_lines.h"
 #include "file.h"
 #include "hugepool.h"
 #include "io.h"
@@ -67,11 +68,10 @@ APPLY_TEST(apply, a_fleet_comes_up_stays_as_it_is_and_goes_without_a_trace)
 static size_t starts(struct apply_rig *r, const char *events, const char *action)
 {
 	auto_free char *path = path_join(r->dir, events);
-	auto_free char *word = xasprintf("\"action\":\"%s\"", action);
 	auto_buf struct buf text = BUF_INIT(1u << 20);
 
 	cr_assert_geq(file_read(path, 1u << 20, &text, NULL), 0);
-	return lines_with(buf_str(&text), "\"resource_start\"", word);
+	return event_count(buf_str(&text), "type", "resource_start", "action", action, NULL);
 }
 
 static void apply_with_events(struct apply_rig *r, const char *events, const char *set)
@@ -450,9 +450,14 @@ Test(apply, json_is_one_event_a_line_from_version_to_summary)
 	apply_rig_make(&r, 1, false);
 	const struct run_result *out = apply_rig_run(&r, 0, "apply", r.spec, "--json", NULL);
 	const char *text = buf_str(&out->out);
-	cr_expect_eq(strncmp(text, "{\"v\":\"1.0\",\"seq\":0,", 19), 0, "%s", text);
-	cr_expect_eq(lines_with(text, "\"plan_summary\"", "\"create\":7"), 1);
-	cr_expect_eq(lines_with(text, "\"type\":\"ready\"", "clone/web-0"), 1);
-	cr_expect_eq(lines_with(text, "\"type\":\"summary\"", "\"failed\":0"), 1);
+	auto_json struct json_object *plan = event_last(text, "type", "plan_summary", NULL);
+	auto_json struct json_object *version =
+		event_last(text, "type", "version", "v", "1.0", NULL);
+	auto_json struct json_object *summary = event_last(text, NULL);
+	cr_expect_eq(json_opt_u64(version, "seq", 9), 0, "%s", text);
+	cr_expect_str_eq(json_opt_str(summary, "type", ""), "summary");
+	cr_expect_eq(json_opt_u64(plan, "create", 0), 7, "%s", text);
+	cr_expect_eq(event_count(text, "type", "ready", "resource", "clone/web-0", NULL), 1);
+	cr_expect_eq(json_opt_u64(summary, "failed", 9), 0, "%s", text);
 	apply_rig_finish(&r);
 }
