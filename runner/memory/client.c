@@ -17,19 +17,21 @@
 #include "strv.h"
 #include "wire.h"
 
-#define START_MS 120000 /* it reads the whole memory file once */
 #define READY_FD 3
+/* Before it is ready it reads the whole memory file once, from a disk that may be slow. */
+#define START_BYTES_PER_MS 16384u
+#define START_MS 60000u
 
 /* --- starting --- */
 
-static void build_argv(const struct host *host, const struct memserver_spec *spec,
-		       struct strv *argv)
+void memserver_argv(const struct host *host, const struct memserver_spec *spec, struct strv *argv)
 {
 	strv_add(argv, host->exe);
 	strv_add(argv, "internal");
 	strv_add(argv, "memserver");
 	strv_addf(argv, "--tag=%s", spec->tag ? spec->tag : "");
-	strv_addf(argv, "--dir=%s", spec->dir);
+	strv_add(argv, "--dir");
+	strv_add(argv, spec->dir);
 	strv_addf(argv, "--memory=%s", spec->memory);
 	strv_addf(argv, "--uid=%u", spec->uid);
 	strv_addf(argv, "--gid=%u", spec->gid);
@@ -44,7 +46,7 @@ static int spawn(const struct host *host, const struct memserver_spec *spec, int
 	auto_strv struct strv argv = {0};
 	const struct proc_fd fds[] = {{.from = ready, .to = READY_FD}};
 
-	build_argv(host, spec, &argv);
+	memserver_argv(host, spec, &argv);
 	const struct proc_spec child = {
 		.argv = (const char *const *)argv.v,
 		.in = -1,
@@ -101,7 +103,7 @@ static int start(const struct host *host, const struct memserver_spec *spec, str
 	if (r < 0)
 		return r;
 	(void)close(TAKE_FD(write_end));
-	r = await_ready(ready, deadline_in(START_MS), err);
+	r = await_ready(ready, spec->deadline_ms, err);
 	if (r == 0)
 		r = proc_id_of(pid, ret, err);
 	if (r < 0) {
@@ -109,6 +111,11 @@ static int start(const struct host *host, const struct memserver_spec *spec, str
 		(void)proc_wait(pidfd, 0, &status, NULL);
 	}
 	return r;
+}
+
+uint64_t memserver_start_ms(uint64_t bytes)
+{
+	return START_MS + bytes / START_BYTES_PER_MS;
 }
 
 int memserver_spawn(const struct host *host, const struct memserver_spec *spec, struct proc_id *ret,

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -175,9 +176,24 @@ static int prepare(const struct memserver_spec *spec, struct opened *opened, str
 	return server_start(s, TAKE_FD(opened->listen), err);
 }
 
-static void tell(int ready_fd, const char *text)
+static int tell(int ready_fd, const char *text)
 {
-	(void)!write(ready_fd, text, strlen(text));
+	return write(ready_fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+static int nobody_waits(int code, struct err *err)
+{
+	return err_set(err, ERR_FAILED, code, "nobody waits for this page server");
+}
+
+/* Whoever started us may have been killed before we came to run, and what comes after it could not
+ * find us yet: its directory must not be touched. A pipe without a reader is in error, whatever is
+ * asked of it. */
+static int check_awaited(int ready_fd, struct err *err)
+{
+	struct pollfd p = {.fd = ready_fd};
+
+	return poll(&p, 1, 0) == 0 ? 0 : nobody_waits(-EPIPE, err);
 }
 
 int memserver_main(const struct memserver_spec *spec, int ready_fd, struct err *err)
@@ -186,17 +202,20 @@ int memserver_main(const struct memserver_spec *spec, int ready_fd, struct err *
 	__attribute__((cleanup(server_free))) struct server s = {.live_dir = -1};
 	auto_close int ready = ready_fd;
 	struct err why = {0};
-	int r = prepare(spec, &opened, &s, &why);
+	int r = check_awaited(ready, &why);
 
+	if (r == 0)
+		r = prepare(spec, &opened, &s, &why);
 	if (r == 0) {
 		log_debug("serving '%s', %ju bytes, %ju zero pages", spec->memory,
 			  (uintmax_t)s.size, (uintmax_t)serve_zero_pages(s.serve));
-		tell(ready, "R");
+		/* No record names us when nobody hears it. */
+		int told = tell(ready, "R");
 		(void)close(TAKE_FD(ready));
-		r = loop_run(s.loop, &why);
+		r = told < 0 ? nobody_waits(told, &why) : loop_run(s.loop, &why);
 	} else {
-		tell(ready, "E");
-		tell(ready, why.msg);
+		(void)tell(ready, "E");
+		(void)tell(ready, why.msg);
 	}
 	if (r < 0 && err)
 		*err = why;

@@ -14,6 +14,7 @@
 #include "host.h"
 #include "json.h"
 #include "proc.h"
+#include "strv.h"
 
 #define MEMSERVER_PROTO_VERSION 1
 #define MEMSERVER_PING_MS 1000
@@ -26,8 +27,16 @@ struct memserver_spec {
 	uid_t uid;          /* dropped to after opening the file; from the ledger */
 	gid_t gid;
 	bool foreground; /* child that dies with us */
+	/* When memserver_spawn() gives it up, as in io.h; not the server's to know. */
+	uint64_t deadline_ms;
 };
-/* Returns when the socket listens. Detached unless foreground. */
+/* How long a start may take: 60 s, and the scan of that much memory at 16 MB/s. */
+uint64_t memserver_start_ms(uint64_t bytes);
+/* The words it is started with. dir is one by itself: whoever finds the process by its directory
+ * (a record that has no pid yet) looks for that. */
+void memserver_argv(const struct host *host, const struct memserver_spec *spec, struct strv *ret);
+/* Returns when the socket listens. Detached unless foreground. A server whose starter dies first
+ * ends by itself. */
 int memserver_spawn(const struct host *host, const struct memserver_spec *spec, struct proc_id *ret,
 		    struct err *err);
 /* The process itself: what `internal memserver` runs. Opens the file and binds server.sock as it

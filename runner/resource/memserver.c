@@ -15,7 +15,6 @@
 #include "stray.h"
 #include "xalloc.h"
 
-#define START_MS 60000u
 #define PING_MS 2000u /* a server that answers nothing is as good as dead */
 #define STOP_MS 10000u
 #define SOCK "server.sock"
@@ -67,8 +66,9 @@ static int server_observe(const struct resource_ctx *ctx, const struct node *nod
 
 static uint64_t server_deadline_ms(const struct node *node)
 {
-	(void)node;
-	return START_MS;
+	const struct snapshot_spec *s = node->spec;
+
+	return memserver_start_ms(s ? s->from->memory_bytes : 0);
 }
 
 static int spawn(const struct resource_ctx *ctx, const struct need *snapshot, const char *dir,
@@ -82,6 +82,7 @@ static int spawn(const struct resource_ctx *ctx, const struct need *snapshot, co
 		.tag = json_opt_str(record, "tag", ""),
 		.gid = (gid_t)json_opt_u64(snapshot->seen->record, "gid", 0),
 		.foreground = ctx->foreground,
+		.deadline_ms = ctx->deadline_ms,
 	};
 	uint32_t uid = ctx->host->uid;
 	struct proc_id id;
@@ -95,7 +96,8 @@ static int spawn(const struct resource_ctx *ctx, const struct need *snapshot, co
 	if (r < 0 || (r = resource_note(ctx, err, "memory server in %s", dir)) < 0)
 		return r;
 	spec.uid = uid;
-	if ((r = memserver_spawn(ctx->host, &spec, &id, err)) < 0)
+	if ((r = memserver_spawn(ctx->host, &spec, &id, err)) < 0 ||
+	    (r = resource_note(ctx, err, "memory server runs as process %d", (int)id.pid)) < 0)
 		return r;
 	json_add_str(record, "snapshot_dir", from);
 	json_add(record, "process", record_proc(&id));

@@ -278,7 +278,8 @@ struct proc_id rig_memserver(struct rig *r, const char *snapshot)
 					    .memory = memory,
 					    .tag = "test/memserver/one",
 					    .uid = LEDGER_UID_FIRST + 999,
-					    .gid = LEDGER_UID_FIRST};
+					    .gid = LEDGER_UID_FIRST,
+					    .deadline_ms = deadline_in(memserver_start_ms(0))};
 	struct proc_id id = {0};
 	struct err err = {0};
 

@@ -228,7 +228,8 @@ void tiny_serve(struct tiny *r)
 					    .memory = memory,
 					    .tag = "test/memserver/tiny",
 					    .uid = VM_UID + 2,
-					    .gid = SNAP_GID};
+					    .gid = SNAP_GID,
+					    .deadline_ms = deadline_in(memserver_start_ms(0))};
 	struct err err = {0};
 
 	cr_assert_geq(memserver_spawn(&r->host, &spec, &r->server, &err), 0, "%s", err.msg);

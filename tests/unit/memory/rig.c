@@ -125,7 +125,8 @@ void rig_spawn(struct rig *rig)
 					    .tag = "test/memserver/x",
 					    .uid = RIG_UID,
 					    .gid = RIG_UID,
-					    .foreground = true};
+					    .foreground = true,
+					    .deadline_ms = deadline_in(memserver_start_ms(0))};
 	cr_assert_eq(memserver_spawn(&rig->host, &spec, &rig->server, &err), 0, "%s", err.msg);
 }
 

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "buf.h"
@@ -194,4 +197,139 @@ Test(main, a_memory_file_that_is_absent_or_ragged_is_an_error_of_the_start)
 	cr_expect_eq(memserver_spawn(&rig.host, &spec, &rig.server, &err), -ECHILD);
 	cr_expect(strstr(err.msg, "expected a regular file of whole pages"), "%s", err.msg);
 	cr_expect_eq(rig.server.pid, 0);
+}
+
+Test(main, a_start_has_time_for_every_byte_it_reads)
+{
+	static const struct {
+		uint64_t bytes, ms;
+	} cases[] = {
+		{0, 60000},
+		{16384, 60001},
+		{UINT64_C(1) << 30, 60000 + 65536},
+		{UINT64_C(1) << 40, 60000 + 1024 * UINT64_C(65536)},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		cr_expect_eq(memserver_start_ms(cases[i].bytes), cases[i].ms, "case %zu: %ju", i,
+			     (uintmax_t)memserver_start_ms(cases[i].bytes));
+}
+
+Test(main, whoever_starts_it_waits_to_its_own_deadline)
+{
+	auto_rig struct rig rig;
+	struct err err = {0};
+	static const char mute[] = "#!/bin/sh\nexec sleep 60\n";
+
+	rig_prepare(&rig, 4);
+	free(rig.host.exe);
+	rig.host.exe = path_join(rig.dir, "mute");
+	cr_assert_eq(file_replace(rig.host.exe, mute, sizeof(mute) - 1, 0700, &err), 0);
+	const struct memserver_spec spec = {.dir = rig.dir,
+					    .memory = rig.memory,
+					    .foreground = true,
+					    .deadline_ms = deadline_in(1)};
+	cr_expect_eq(memserver_spawn(&rig.host, &spec, &rig.server, &err), -ETIMEDOUT);
+	auto_free char *want =
+		xasprintf("page server of '%s': it was not ready in time", rig.memory);
+	cr_expect_str_eq(err.msg, want);
+	cr_expect_eq(rig.server.pid, 0);
+}
+
+/* --- whoever started it is gone --- */
+
+#define KNEW_WHY 42
+
+/* A server as main() runs it, in a child; 42 when it ended because nobody waits for it. */
+static pid_t fork_server(const struct rig *rig, const int ready[2])
+{
+	const struct memserver_spec spec = {
+		.dir = rig->dir, .memory = rig->memory, .uid = RIG_UID, .gid = RIG_UID};
+	struct err err = {0};
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid > 0)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)close(ready[0]);
+	int status = memserver_main(&spec, ready[1], &err);
+	bool knew = err.code == -EPIPE && !strcmp(err.msg, "nobody waits for this page server");
+	_exit(knew ? KNEW_WHY : status);
+}
+
+/* Its exit status; one that goes on is killed: 128 and the signal. */
+static int end_of(pid_t pid)
+{
+	auto_close int pidfd = -1;
+	struct proc_id id;
+
+	cr_assert_eq(proc_id_of(pid, &id, NULL), 0);
+	cr_assert_eq(proc_id_open(&id, id.boot_id, &pidfd), 0);
+	if (io_wait(pidfd, POLLIN, deadline_in(WAIT_MS)) <= 0)
+		cr_assert_eq(proc_signal(pidfd, SIGKILL), 0);
+	return guest_wait(pid);
+}
+
+Test(main, a_server_nobody_waits_for_touches_nothing)
+{
+	auto_rig struct rig rig;
+	int ready[2];
+
+	rig_prepare(&rig, 4);
+	cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
+	(void)close(ready[0]);
+	pid_t pid = fork_server(&rig, ready);
+	(void)close(ready[1]);
+	cr_expect_eq(end_of(pid), KNEW_WHY);
+	cr_expect_not(file_exists(rig.sock));
+}
+
+static void fill(int fd)
+{
+	static const char zeros[PAGE];
+
+	cr_assert_eq(io_set_nonblock(fd, true), 0);
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		continue;
+	cr_assert_eq(errno, EAGAIN);
+	cr_assert_eq(io_set_nonblock(fd, false), 0);
+}
+
+/* Waits until the directory watched gets an entry of that name. */
+static void await_name(int watch, const char *name)
+{
+	_Alignas(struct inotify_event) char text[4096];
+
+	for (;;) {
+		ssize_t n = read(watch, text, sizeof(text));
+
+		cr_assert_gt(n, 0);
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const void *)(text + at);
+
+			if (strcmp(e->name, name) == 0)
+				return;
+			at += (ssize_t)(sizeof(*e) + e->len);
+		}
+	}
+}
+
+/* It reads the whole memory file between the one and the other: a full pipe holds it there. */
+Test(main, a_server_whose_starter_dies_before_it_is_ready_ends)
+{
+	auto_rig struct rig rig;
+	auto_close int watch = inotify_init1(IN_CLOEXEC);
+	int ready[2];
+
+	rig_prepare(&rig, 4);
+	cr_assert_geq(inotify_add_watch(watch, rig.dir, IN_CREATE), 0);
+	cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
+	fill(ready[1]);
+	pid_t pid = fork_server(&rig, ready);
+	(void)close(ready[1]);
+	await_name(watch, "server.sock");
+	(void)close(ready[0]);
+	cr_expect_eq(end_of(pid), KNEW_WHY);
 }

@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "host.h"
 #include "io.h"
+#include "memserver.h"
 #include "run.h"
 #include "stray.h"
 
@@ -21,7 +23,8 @@ Test(stray, it_is_recognised_by_internal_and_by_its_directory_alone)
 		bool is;
 	} cases[] = {
 		{ARGS("/usr/bin/fcvm\0internal\0supervise\0--dir\0/d/sets/a/vms/x\0"), true},
-		{ARGS("fcvm\0internal\0memserver\0--dir\0/d/sets/a/vms/x/sub\0"), true},
+		{ARGS("/usr/bin/fcvm\0internal\0supervise\0--dir\0/d/sets/a/vms/x/sub\0"), true},
+		{ARGS("fcvm\0internal\0supervise\0--dir=/d/sets/a/vms/x\0"), false},
 		{ARGS("fcvm\0internal\0supervise\0--dir\0/d/sets/a/vms/xy\0"), false},
 		{ARGS("fcvm\0internal\0supervise\0--dir\0/d/sets/a\0"), false},
 		{ARGS("vi\0/d/sets/a/vms/x\0"), false},
@@ -34,6 +37,25 @@ Test(stray, it_is_recognised_by_internal_and_by_its_directory_alone)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		cr_expect_eq(stray_matches(cases[i].text, cases[i].len, "/d/sets/a/vms/x"),
 			     cases[i].is, "case %zu", i);
+}
+
+/* As /proc shows it: built by what starts it. */
+Test(stray, a_page_server_is_recognised_by_the_words_it_is_started_with)
+{
+	const struct host host = {.exe = (char[]){"/usr/bin/fcvm"}};
+	const struct memserver_spec spec = {.dir = "/d/sets/a/memservers/web/r1",
+					    .memory = "/d/sets/a/snapshots/web/k/memory"};
+	auto_buf struct buf cmdline = BUF_INIT(4096);
+	auto_strv struct strv argv = {0};
+
+	memserver_argv(&host, &spec, &argv);
+	for (size_t i = 0; i < argv.n; i++)
+		buf_add(&cmdline, argv.v[i], strlen(argv.v[i]) + 1);
+	cr_expect(stray_matches(cmdline.data, cmdline.len, spec.dir));
+	cr_expect(stray_matches(cmdline.data, cmdline.len, "/d/sets/a"), "the whole set's");
+	cr_expect_not(stray_matches(cmdline.data, cmdline.len, "/d/sets/a/memservers/web/r2"));
+	cr_expect_not(stray_matches(cmdline.data, cmdline.len, "/d/sets/a/snapshots/web/k"),
+		      "what it reads does not make it that directory's");
 }
 
 static pid_t start(const char *dir)
