@@ -79,6 +79,7 @@ int host_init(struct host *host, const char *data_dir, struct err *err)
 		return r;
 
 	h.data_dir = TAKE_PTR(dir);
+	h.ids_dir = path_join(h.is_root ? SYSTEM_DATA_DIR : h.data_dir, "ledger");
 	h.shared_cache = h.is_root ? NULL : xstrdup(SYSTEM_DATA_DIR "/cache");
 	h.exe = xstrdup(exe);
 	*host = h;
@@ -88,9 +89,11 @@ int host_init(struct host *host, const char *data_dir, struct err *err)
 void host_free(struct host *host)
 {
 	free(host->data_dir);
+	free(host->ids_dir);
 	free(host->exe);
 	free(host->shared_cache);
 	host->data_dir = NULL;
+	host->ids_dir = NULL;
 	host->shared_cache = NULL;
 	host->exe = NULL;
 }
@@ -126,29 +129,42 @@ static int make_dir(const char *path, mode_t mode, struct err *err)
 	return 0;
 }
 
+/* A data directory itself, and all that it lies in. */
+static int make_root(const char *path, struct err *err)
+{
+	auto_free char *parent = xstrdup(path);
+	char *slash = strrchr(parent, '/');
+	int r = 0;
+
+	if (slash && slash != parent) {
+		*slash = '\0';
+		r = file_mkdir_p(parent, 0755, err);
+	}
+	return r < 0 ? r : make_dir(path, 0711, err);
+}
+
 int host_make_dirs(const struct host *host, struct err *err)
 {
 	static const struct {
 		const char *rel;
 		mode_t mode;
-	} dirs[] = {{"", 0711}, {"sets", 0711}, {"cache", 0755}, {"ledger", 0700}};
-	auto_free char *parent = xstrdup(host->data_dir);
-	char *slash = strrchr(parent, '/');
-	int r;
+	} dirs[] = {{"sets", 0711}, {"cache", 0755}, {"ledger", 0700}};
+	int r = make_root(host->data_dir, err);
 
-	if (slash && slash != parent) {
-		*slash = '\0';
-		r = file_mkdir_p(parent, 0755, err);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		auto_free char *path =
-			*dirs[i].rel ? host_path(host, dirs[i].rel) : xstrdup(host->data_dir);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(dirs); i++) {
+		auto_free char *path = host_path(host, dirs[i].rel);
 
 		r = make_dir(path, dirs[i].mode, err);
-		if (r < 0)
-			return r;
 	}
-	return 0;
+	return r;
+}
+
+int host_make_ids_dir(const struct host *host, struct err *err)
+{
+	auto_free char *root = xstrdup(host->ids_dir);
+	int r;
+
+	*strrchr(root, '/') = '\0';
+	r = make_root(root, err);
+	return r < 0 ? r : make_dir(host->ids_dir, 0700, err);
 }

@@ -13,7 +13,10 @@
 
 struct host {
 	char *data_dir; /* absolute */
-	char *exe;      /* absolute path of the running fcvm, for `internal` children */
+	/* Where uids and gids are counted. Root has only one set of them, however many data
+	 * directories: the system's, always. */
+	char *ids_dir;
+	char *exe; /* absolute path of the running fcvm, for `internal` children */
 	/* Of the system: its asset cache, which root fills and everybody may read. NULL for root,
 	 * whose own it is. */
 	char *shared_cache;
@@ -36,5 +39,7 @@ char *host_set_dir(const struct host *host, const char *set);    /* <data>/sets/
 char *host_cache_dir(const struct host *host, const char *kind); /* <data>/cache/KIND, 0755 */
 /* Creates <data> (0711), sets (0711), cache (0755), ledger (0700). Safe to repeat. */
 int host_make_dirs(const struct host *host, struct err *err);
+/* Creates ids_dir (0700) and the directory it lies in (0711). Safe to repeat. */
+int host_make_ids_dir(const struct host *host, struct err *err);
 
 #endif

@@ -16,18 +16,19 @@
 #define RECLAIM_EVERY 64
 
 /* Numbers of a kind. What does not outlive the boot is not forced to the disk either, and begins
- * with a line that names the boot. */
+ * with a line that names the boot; nor is it of_host: whoever takes one asks the kernel what other
+ * data directories have. Who has a uid nobody can ask. */
 struct range {
 	const char *kind;
 	uint32_t first, count;
-	bool of_boot;
+	bool of_boot, of_host;
 };
 
 static const struct range ranges[] = {
-	{"uid", LEDGER_UID_FIRST, LEDGER_UID_COUNT, false},
-	{"gid", LEDGER_UID_FIRST, LEDGER_UID_COUNT, false},
-	{"slot", 0, LEDGER_SLOT_COUNT, true},
-	{"loopback", 0, LEDGER_LOOPBACK_COUNT, true},
+	{"uid", LEDGER_UID_FIRST, LEDGER_UID_COUNT, .of_host = true},
+	{"gid", LEDGER_UID_FIRST, LEDGER_UID_COUNT, .of_host = true},
+	{"slot", 0, LEDGER_SLOT_COUNT, .of_boot = true},
+	{"loopback", 0, LEDGER_LOOPBACK_COUNT, .of_boot = true},
 };
 
 struct entry {
@@ -210,14 +211,21 @@ static const struct range *range_of(const char *kind)
 
 static int book_open(const struct host *host, const char *kind, struct book *t, struct err *err)
 {
-	auto_free char *lock_path = xasprintf("%s/ledger/%s.lock", host->data_dir, kind);
+	auto_free char *own = host_path(host, "ledger"), *lock_path = NULL;
+	const char *dir = own;
 	int r = 0;
 
 	*t = (struct book){.range = range_of(kind), .boot_id = host->boot_id, .lock = -1};
 	if (!t->range)
 		return err_set(err, ERR_FAILED, -EINVAL, "there is no ledger of %ss", kind);
-	t->path = xasprintf("%s/ledger/%s", host->data_dir, kind);
-	r = file_lock(lock_path, true, 0, NULL, &t->lock, err);
+	if (t->range->of_host) {
+		dir = host->ids_dir;
+		r = host_make_ids_dir(host, err);
+	}
+	t->path = path_join(dir, kind);
+	lock_path = xasprintf("%s.lock", t->path);
+	if (r >= 0)
+		r = file_lock(lock_path, true, 0, NULL, &t->lock, err);
 	return r < 0 ? r : book_load(t, err);
 }
 

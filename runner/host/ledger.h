@@ -1,6 +1,7 @@
 /* ledger.h - numbers handed out once: uids of VMMs, gids of snapshots (decisions: from 1879048192
- * up), slots and loopback addresses of networks. One file a kind under <data>/ledger, under flock;
- * an entry names its owner path and is reclaimed when that path is gone. */
+ * up), slots and loopback addresses of networks. One file a kind, under flock; an entry names its
+ * owner path and is reclaimed when that path is gone. slot and loopback lie in <data>/ledger, uid
+ * and gid in host->ids_dir. */
 #ifndef FCVM_HOST_LEDGER_H
 #define FCVM_HOST_LEDGER_H
 

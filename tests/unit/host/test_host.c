@@ -116,9 +116,12 @@ Test(host, an_ordinary_user_shares_the_systems_cache_and_root_has_it)
 	user_make(&u, "host");
 	cr_assert_eq(host_init(&host, u.home, &err), 0);
 	cr_expect_null(host.shared_cache);
+	cr_expect_str_eq(host.ids_dir, "/var/lib/fcvm/ledger", "whatever the data directory");
 	host_free(&host);
 	user_become(&u);
 	cr_assert_eq(host_init(&host, u.home, &err), 0);
+	auto_free char *own = path_join(u.home, "ledger");
+	cr_expect_str_eq(host.ids_dir, own);
 	cr_expect_str_eq(host.shared_cache, "/var/lib/fcvm/cache");
 	cr_expect_not(host.is_root);
 	cr_expect_eq(host.uid, u.uid);

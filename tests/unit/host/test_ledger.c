@@ -2,7 +2,9 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +17,11 @@
 
 static struct host host_in(char *dir)
 {
-	struct host host = {.data_dir = dir};
+	static char ids_dir[300];
+	struct host host = {.data_dir = dir, .ids_dir = ids_dir};
 	struct err err;
+
+	(void)snprintf(ids_dir, sizeof(ids_dir), "%s/ledger", dir);
 
 	cr_assert_eq(host_make_dirs(&host, &err), 0, "%s", err.msg);
 	return host;
@@ -209,4 +214,57 @@ Test(ledger, what_ends_with_the_boot_is_forgotten_after_it)
 	cr_expect_str_eq(buf_str(&text), "");
 	cr_assert_eq(ledger_take(&host, "loopback", "/c", &n, &err), 0);
 	cr_expect_eq(n, 0u);
+}
+
+/* An empty /var/lib of the test's own. */
+static void own_system(void)
+{
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	cr_assert_eq(unshare(CLONE_NEWNS), 0);
+	cr_assert_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	cr_assert_eq(mount("none", "/var/lib", "tmpfs", 0, "mode=0755"), 0);
+}
+
+static void expect_mode(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	cr_assert_eq(stat(path, &st), 0, "%s", path);
+	cr_expect_eq(st.st_mode & 07777, mode, "%s", path);
+}
+
+Test(ledger, data_directories_of_root_share_uids_and_gids_and_nothing_else)
+{
+	static const struct {
+		const char *kind;
+		uint32_t first, second;
+	} cases[] = {
+		{"uid", LEDGER_UID_FIRST, LEDGER_UID_FIRST + 1},
+		{"gid", LEDGER_UID_FIRST, LEDGER_UID_FIRST + 1},
+		{"slot", 0, 0},
+		{"loopback", 0, 0},
+	};
+	auto_tmpdir char *one = tmpdir_new("ledger"), *two = tmpdir_new("ledger");
+	struct host first, second;
+	struct err err = {0};
+
+	own_system();
+	umask(0077);
+	cr_assert_eq(host_init(&first, one, &err), 0, "%s", err.msg);
+	cr_assert_eq(host_init(&second, two, &err), 0, "%s", err.msg);
+	cr_assert_eq(host_make_dirs(&first, &err), 0, "%s", err.msg);
+	cr_assert_eq(host_make_dirs(&second, &err), 0, "%s", err.msg);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint32_t a = 7, b = 7;
+
+		cr_assert_eq(ledger_take(&first, cases[i].kind, one, &a, &err), 0, "%s", err.msg);
+		cr_assert_eq(ledger_take(&second, cases[i].kind, two, &b, &err), 0, "%s", err.msg);
+		cr_expect_eq(a, cases[i].first, "%s: %u", cases[i].kind, a);
+		cr_expect_eq(b, cases[i].second, "%s: %u", cases[i].kind, b);
+	}
+	expect_mode("/var/lib/fcvm", 0711);
+	expect_mode("/var/lib/fcvm/ledger", 0700);
+	host_free(&first);
+	host_free(&second);
 }

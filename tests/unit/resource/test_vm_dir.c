@@ -25,6 +25,9 @@ static void world_make(struct world *w)
 
 	*w = (struct world){.dir = tmpdir_new("vmdir")};
 	cr_assert_geq(host_init(&w->host, w->dir, &err), 0);
+	/* Not this machine's. */
+	free(w->host.ids_dir);
+	w->host.ids_dir = path_join(w->dir, "ledger");
 	w->vm = vm_dir_path(w->dir, "web-0");
 	w->ctx = (struct resource_ctx){.host = &w->host, .set = "shop", .set_dir = w->dir};
 	cr_assert_eq(file_mkdir_p(w->vm, 0711, &err), 0);
