@@ -14,6 +14,7 @@
 #define LEDGER_TEXT_MAX (256u << 20)
 /* Looking at every owner costs a system call each: done when this many more have come. */
 #define RECLAIM_EVERY 64
+#define PAGE 4096
 
 /* Numbers of a kind. What does not outlive the boot is not forced to the disk either, and begins
  * with a line that names the boot; nor is it of_host: whoever takes one asks the kernel what other
@@ -120,22 +121,47 @@ static int book_load(struct book *t, struct err *err)
 	return 0;
 }
 
-/* In place, and what is longer than before is never cut but blanked: making and cutting files costs
- * more than all the rest of a VM's network. Who reads has the lock. */
-static int write_in_place(const char *path, struct buf *text, struct err *err)
+/* What is longer than before is never cut but blanked: making and cutting files costs more than all
+ * the rest of a VM's network. Who reads has the lock, and a page is written whole or not at all. */
+static int write_in_place(int fd, size_t size, const char *path, struct buf *text, struct err *err)
 {
-	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	struct stat st = {0};
 	ssize_t n = 0;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(err, "cannot write '%s'", path);
-	while (text->len < (size_t)st.st_size && buf_ok(text))
+	while (text->len < size && buf_ok(text))
 		buf_add_char(text, '\n');
 	n = pwrite(fd, text->data, text->len, 0);
 	if (n == (ssize_t)text->len)
 		return 0;
 	return err_sys_code(err, n < 0 ? -errno : -ENOSPC, "cannot write '%s'", path);
+}
+
+/* Not forced to the disk: no other boot reads it. */
+static int write_beside(const char *path, const struct buf *text, struct err *err)
+{
+	auto_free char *beside = xasprintf("%s.new", path);
+	auto_close int fd =
+		open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r = fd < 0 ? -errno : file_write_fd(fd, text->data, text->len, NULL);
+
+	if (r >= 0 && rename(beside, path) < 0)
+		r = -errno;
+	if (r >= 0)
+		return 0;
+	(void)unlink(beside);
+	return err_sys_code(err, r, "cannot write '%s'", path);
+}
+
+static int write_of_boot(const char *path, struct buf *text, struct err *err)
+{
+	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st = {0};
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, "cannot write '%s'", path);
+	/* Of several pages a kill, or a full disk, may leave some. */
+	if (text->len > PAGE || st.st_size > PAGE)
+		return write_beside(path, text, err);
+	return write_in_place(fd, (size_t)st.st_size, path, text, err);
 }
 
 static int book_save(const struct book *t, struct err *err)
@@ -150,7 +176,7 @@ static int book_save(const struct book *t, struct err *err)
 		return err_set(err, ERR_HOST, -EFBIG, "'%s' would exceed %u bytes", t->path,
 			       LEDGER_TEXT_MAX);
 	if (t->range->of_boot)
-		return write_in_place(t->path, &text, err);
+		return write_of_boot(t->path, &text, err);
 	return file_replace(t->path, buf_str(&text), text.len, 0600, err);
 }
 

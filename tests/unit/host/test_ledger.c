@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -214,6 +216,57 @@ Test(ledger, what_ends_with_the_boot_is_forgotten_after_it)
 	cr_expect_str_eq(buf_str(&text), "");
 	cr_assert_eq(ledger_take(&host, "loopback", "/c", &n, &err), 0);
 	cr_expect_eq(n, 0u);
+}
+
+/* One that has a name of so many characters. */
+static char *named_owner(const struct host *host, int length, unsigned i)
+{
+	char *dir = xasprintf("%s/sets/%0*u", host->data_dir, length, i);
+
+	cr_assert(mkdir(dir, 0700) == 0 || errno == EEXIST);
+	return dir;
+}
+
+static off_t size_of(const struct host *host, const char *kind)
+{
+	auto_free char *path = xasprintf("%s/ledger/%s", host->data_dir, kind);
+	struct stat st;
+
+	cr_assert_eq(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* As a full disk would: no file may grow past its second page. What comes first in the file moves
+ * all the rest, whose end is then not written. */
+Test(ledger, what_cannot_be_written_whole_leaves_the_old_text)
+{
+	enum { LIMIT = 2 * 4096, NAME = 80, LONG_NAME = 250 };
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	const struct rlimit files = {LIMIT, LIMIT};
+	struct err err = {0};
+	unsigned count = 1;
+	uint32_t n = 0;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &files), 0);
+	cr_assert_eq(ledger_take(&host, "slot", tmp, &n, &err), 0, "%s", err.msg);
+	for (off_t line = (off_t)strlen(tmp) + NAME + 16; size_of(&host, "slot") + line <= LIMIT;) {
+		auto_free char *owner = named_owner(&host, NAME, count++);
+
+		cr_assert_eq(ledger_take(&host, "slot", owner, &n, &err), 0, "%s", err.msg);
+	}
+	cr_assert_eq(ledger_release(&host, "slot", tmp, &err), 0, "%s", err.msg);
+	auto_free char *large = named_owner(&host, LONG_NAME, 0);
+	cr_expect_eq(ledger_take(&host, "slot", large, &n, &err), -EFBIG, "%s", err.msg);
+	for (unsigned i = 1; i < count; i++) {
+		auto_free char *owner = named_owner(&host, NAME, i);
+
+		cr_assert_eq(ledger_find(&host, "slot", owner, &n, &err), 1, "%u: %s", i, err.msg);
+		cr_expect_eq(n, i);
+	}
+	cr_assert_eq(ledger_take(&host, "slot", tmp, &n, &err), 0, "%s", err.msg);
+	cr_expect_eq(n, 0);
 }
 
 /* An empty /var/lib of the test's own. */
