@@ -39,8 +39,9 @@ struct guest_queue {
 struct guest_pump {
 	struct guest_pump_config config;
 	uint8_t session[FP_SESSION_SIZE];
-	int stop_fd; /* eventfd: readable = end */
-	int gone_fd; /* eventfd: readable = unmounted */
+	_Atomic bool stopping; /* for who is busy */
+	int stop_fd;           /* eventfd: readable = end, for who sleeps */
+	int gone_fd;           /* eventfd: readable = unmounted */
 	struct guest_queue queues[FP_STREAMS_MAX];
 
 	pthread_mutex_t lock; /* of all below */
