@@ -255,8 +255,8 @@ void volserver_give(struct volserver *v, int fd)
 		(void)io_send_fds(v->control, &order, 1, &stream, 1, NULL);
 }
 
-/* The word that ends an order, or 0: the process is gone, and so is what was to be done. What came
- * before it answered pings. */
+/* The word that ends an order, or 0: the process is gone, and so is what was to be done; its socket
+ * ends a little before it. What came before the word answered pings. */
 static int await_word(struct volserver *v, char want, char text[FP_SENTENCE_MAX],
 		      uint64_t deadline_ms, struct err *err)
 {
@@ -265,7 +265,7 @@ static int await_word(struct volserver *v, char want, char text[FP_SENTENCE_MAX]
 	while ((word = hear(v, text, deadline_ms)) && word != want && word != FP_SAYS_FAILED)
 		;
 	v->asked_ms = 0;
-	if (word || io_wait(v->pidfd, POLLIN, now_ms()) > 0)
+	if (word || io_wait(v->pidfd, POLLIN, deadline_ms) > 0)
 		return word;
 	return err_set(err, ERR_HOST, -ETIMEDOUT, "volume '%s': its server does not answer",
 		       v->mount->name);

@@ -27,7 +27,7 @@ struct rig {
 	uint64_t ping_ms, silence_ms;
 };
 
-static void rig_make(struct rig *r)
+static void rig_make_of(struct rig *r, const char *exe)
 {
 	struct err err = {0};
 
@@ -38,11 +38,16 @@ static void rig_make(struct rig *r)
 	cr_assert_eq(mkdir(r->source, 0755), 0);
 	cr_assert_geq(host_init(&r->host, r->dir, &err), 0, "%s", err.msg);
 	free(r->host.exe);
-	r->host.exe = realpath(run_fcvm_path(), NULL);
-	cr_assert(r->host.exe, "no '%s'", run_fcvm_path());
+	r->host.exe = realpath(exe, NULL);
+	cr_assert(r->host.exe, "no '%s'", exe);
 	cr_assert_eq(loop_new(&r->loop, NULL), 0);
 	r->mount = (struct volume_mount){
 		.name = r->name, .target = r->target, .source = r->source, .cache = VOLUME_SHARED};
+}
+
+static void rig_make(struct rig *r)
+{
+	rig_make_of(r, run_fcvm_path());
 }
 
 static int start(struct rig *r, struct err *err)
@@ -191,6 +196,22 @@ Test(volserver, what_a_guest_has_open_is_saved_only_when_there_is_something)
 	cr_expect_eq(volserver_save(r.server, fd, &err), 0, "%s", err.msg);
 	cr_assert_eq(fstat(fd, &st), 0);
 	cr_expect_eq(st.st_size, 0);
+}
+
+/* The end of its socket comes before the end of its process. */
+Test(volserver, what_is_asked_of_one_that_dies_of_it_is_done)
+{
+	for (int save = 0; save < 2; save++) {
+		auto_rig struct rig r;
+		struct err err = {0};
+		auto_close int fd = memfd_create("saved", MFD_CLOEXEC);
+
+		rig_make_of(&r, TEST_BUILD_DIR "/tests/fake_volserver");
+		cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+		int code =
+			save ? volserver_save(r.server, fd, &err) : volserver_drain(r.server, &err);
+		cr_expect_eq(code, 0, "save %d: %s", save, err.msg);
+	}
 }
 
 Test(volserver, stopped_it_is_gone)
