@@ -200,6 +200,7 @@ $(B)/tests/integration: | $(FUSE_TOOLS)
 # The shim's tests preload the real library into a probe.
 $(B)/tests/unit-memory: | $(B)/libfcvm-uffd.so $(B)/tests/shim_probe
 $(B)/tests/unit-engine: | $(B)/tests/fake_firecracker $(B)/tests/fake_jailer $(B)/tests/tiny-guest
+$(B)/tests/unit-supervise: | $(B)/tests/fake_volserver
 $(B)/tests/vm $(B)/tests/bench-firecracker: | $(B)/tests/tiny-guest
 .PHONY: fakes
 fakes: $(FAKES)

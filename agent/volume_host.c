@@ -22,6 +22,13 @@
 #define INCOMING_MAX 64 /* streams whose head has not come */
 #define AGAIN_MS 1000   /* until the place of a pump that died is taken */
 
+/* How far the present pump's mount is on its way into the running container. */
+enum binding {
+	BIND_NOTHING, /* what a binder may still do is for a pump that has ended */
+	BIND_WANTED,  /* when that binder has ended */
+	BIND_RUNS,
+};
+
 struct host_mount {
 	struct agent *agent;
 	char *target;
@@ -32,6 +39,7 @@ struct host_mount {
 	bool late;   /* the container runs: it has to be put in there */
 	bool served; /* it was mounted once: what ends that is made good */
 	struct loop_source again;
+	enum binding binding;
 	struct volume_bind bind;
 	struct child binder;
 	struct volume_flags flags; /* the changer's */
@@ -218,11 +226,19 @@ static void set_ready(struct host_mount *m)
 	check(m->agent->volume_hosts);
 }
 
+static void bind_late(struct host_mount *m);
+
 static void on_bound(void *data, const struct child_end *end)
 {
 	struct host_mount *m = data;
+	enum binding was = m->binding;
 	auto_free char *text = NULL;
 
+	m->binding = BIND_NOTHING;
+	if (was == BIND_WANTED)
+		bind_late(m);
+	if (was != BIND_RUNS)
+		return;
 	if (end->status == 0) {
 		set_ready(m);
 		return;
@@ -231,7 +247,7 @@ static void on_bound(void *data, const struct child_end *end)
 	fail(m, text);
 }
 
-/* A container that has ended meanwhile needs nothing any more. */
+/* One binder at a time; a container that has ended meanwhile needs nothing any more. */
 static void bind_late(struct host_mount *m)
 {
 	struct child_spec spec = {
@@ -239,6 +255,10 @@ static void bind_late(struct host_mount *m)
 	struct container_view view;
 	struct err err = {0};
 
+	if (m->binder.pid != 0) {
+		m->binding = BIND_WANTED;
+		return;
+	}
 	if (container_find(m->agent, container_name(m->agent), &view, NULL) < 0) {
 		set_ready(m);
 		return;
@@ -247,6 +267,8 @@ static void bind_late(struct host_mount *m)
 		.container = view.pid, .target = m->target, .again = m->pump.again};
 	if (child_spawn(&m->agent->children, &spec, &m->binder, on_bound, m, &err) < 0)
 		fail(m, err.msg);
+	else
+		m->binding = BIND_RUNS;
 }
 
 static void hear(struct host_mount *m, const char *text, size_t len)
@@ -268,6 +290,7 @@ static void hear(struct host_mount *m, const char *text, size_t len)
 
 static void close_sock(struct host_mount *m)
 {
+	m->binding = BIND_NOTHING;
 	loop_remove(m->agent->loop, &m->src);
 	cleanup_close_p(&m->sock);
 }

@@ -9,49 +9,40 @@
 #include "guest_queue.h"
 #include "io.h"
 
-static int take_rules(struct guest_pump *pump, const struct fp_item *item)
+static int take_item(struct guest_pump *pump, const struct fp_item *item, struct err *err)
 {
-	size_t n = item->len / sizeof(struct fp_group_rule);
-
-	pthread_mutex_lock(&pump->lock);
-	memcpy(pump->rules, item->data, item->len);
-	pump->n_rules = n;
-	pthread_mutex_unlock(&pump->lock);
-	return 0;
+	switch (item->type) {
+	case FP_T_RULES:
+		memcpy(pump->rules, item->data, item->len);
+		pump->n_rules = item->len / sizeof(struct fp_group_rule);
+		return 0;
+	case FP_T_KEEP:
+		return guest_records_keep(&pump->records, item->data, item->len, err);
+	case FP_T_DROP:
+		guest_records_drop(&pump->records, item->data);
+		return 0;
+	default: /* GROUPS is ours to send */
+		return err_set(err, ERR_FAILED, -EPROTO, "fuse-pipe host sent item %u", item->type);
+	}
 }
 
-static int keep(struct guest_pump *pump, const struct fp_item *item, struct err *err)
+/* A host that was replaced may have left some on its way here; the next one would never hear of
+ * such a record. */
+int guest_link_items(const struct guest_queue *q, const struct fp_frame *f, struct err *err)
 {
-	pthread_mutex_lock(&pump->lock);
-	int r = guest_records_keep(&pump->records, item->data, item->len, err);
-	pthread_mutex_unlock(&pump->lock);
-	return r;
-}
-
-int guest_link_items(struct guest_pump *pump, const struct fp_frame *f, struct err *err)
-{
+	struct guest_pump *pump = q->pump;
 	struct fp_item item;
 	size_t pos = 0;
 	int r = 0;
 
-	while (r == 0 && fp_item_next(f, &pos, &item)) {
-		switch (item.type) {
-		case FP_T_RULES:
-			r = take_rules(pump, &item);
-			break;
-		case FP_T_KEEP:
-			r = keep(pump, &item, err);
-			break;
-		case FP_T_DROP:
-			pthread_mutex_lock(&pump->lock);
-			guest_records_drop(&pump->records, item.data);
-			pthread_mutex_unlock(&pump->lock);
-			break;
-		default: /* GROUPS is ours to send */
-			r = err_set(err, ERR_FAILED, -EPROTO, "fuse-pipe host sent item %u",
-				    item.type);
-		}
-	}
+	if (f->n == 0)
+		return 0;
+	pthread_mutex_lock(&pump->lock);
+	if (q->epoch != pump->epoch)
+		r = err_set(err, ERR_FAILED, -EPIPE, "fuse-pipe host has been replaced");
+	while (r == 0 && fp_item_next(f, &pos, &item))
+		r = take_item(pump, &item, err);
+	pthread_mutex_unlock(&pump->lock);
 	return r;
 }
 
@@ -104,16 +95,17 @@ static int say_hello(struct guest_queue *q, struct fp_hello *ret, uint64_t deadl
 	return r;
 }
 
-/* Other queues cannot add records meanwhile: they belong to a host that is gone, too. */
-static int send_records(struct guest_queue *q, uint64_t deadline, struct err *err)
+/* Of stream 0: from now on this host's records count and no other's, and it has all there are. */
+static int follow_host(struct guest_queue *q, bool fresh, uint64_t deadline, struct err *err)
 {
 	struct guest_pump *pump = q->pump;
 	struct guest_records_pos pos = {0};
 	auto_buf struct buf frame = BUF_INIT(FP_FRAME_MAX);
-	bool more = true;
+	bool more = fresh;
 	int r = 0;
 
 	pthread_mutex_lock(&pump->lock);
+	pump->epoch = q->epoch;
 	while (r == 0 && more) {
 		buf_reset(&frame);
 		more = guest_records_frame(&pump->records, &pos, &frame);
@@ -131,7 +123,7 @@ static int await_ready(struct guest_queue *q, uint64_t deadline, struct err *err
 		int r = guest_link_next(q, &f, err);
 
 		if (r > 0)
-			r = guest_link_items(q->pump, &f, err);
+			r = guest_link_items(q, &f, err);
 		if (r < 0)
 			return r;
 		if (f.flags & FP_F_READY)
@@ -147,7 +139,7 @@ static int await_ready(struct guest_queue *q, uint64_t deadline, struct err *err
 static int open_stream(struct guest_queue *q, uint64_t deadline, struct err *err)
 {
 	const struct guest_pump_config *config = &q->pump->config;
-	struct fp_hello hello;
+	struct fp_hello hello = {0};
 
 	pthread_mutex_lock(&q->pump->connect_lock);
 	int r = config->connect(config->data, q->number, &q->sock, err);
@@ -155,8 +147,9 @@ static int open_stream(struct guest_queue *q, uint64_t deadline, struct err *err
 	q->in_start = q->in_end = 0;
 	if (r == 0)
 		r = say_hello(q, &hello, deadline, err);
-	if (r == 0 && q->number == 0 && (hello.flags & FP_H_FRESH))
-		r = send_records(q, deadline, err);
+	q->epoch = hello.epoch;
+	if (r == 0 && q->number == 0)
+		r = follow_host(q, hello.flags & FP_H_FRESH, deadline, err);
 	return r < 0 ? r : await_ready(q, deadline, err);
 }
 

@@ -100,11 +100,12 @@ static void lose(struct guest_queue *q)
 	q->lost_at_ms = now_ms();
 }
 
+/* Who has work all the time never looks at stop_fd. */
 static int run(struct guest_queue *q)
 {
 	int r = 0;
 
-	while (r == 0) {
+	while (r == 0 && !atomic_load_explicit(&q->pump->stopping, memory_order_relaxed)) {
 		if (q->sock < 0 && (r = come_back(q)) < 0)
 			break;
 		ssize_t n = guest_queue_round(q);
@@ -278,6 +279,7 @@ void guest_pump_free_p(struct guest_pump **pump)
 
 	if (!p)
 		return;
+	atomic_store(&p->stopping, true);
 	if (p->stop_fd >= 0)
 		(void)eventfd_write(p->stop_fd, 1);
 	for (unsigned int i = 0; i < FP_STREAMS_MAX; i++)

@@ -210,7 +210,7 @@ static ssize_t take_answers(struct guest_queue *q)
 	if (n <= 0)
 		return n;
 	while (r == 0 && guest_link_next(q, &f, &err) > 0) {
-		r = guest_link_items(q->pump, &f, &err);
+		r = guest_link_items(q, &f, &err);
 		if (r == 0 && f.msg)
 			r = answer(q, f.msg, f.msg_len);
 	}

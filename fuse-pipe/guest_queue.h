@@ -32,17 +32,20 @@ struct guest_queue {
 	struct guest_req *scratch; /* what the next request is read into */
 	uint8_t *in;               /* GUEST_IN_SIZE; [start, end) is not yet parsed */
 	size_t in_start, in_end;
+	uint64_t epoch;      /* of the host at its other end */
 	uint64_t lost_at_ms; /* when the stream went; 0 = it is there */
 };
 
 struct guest_pump {
 	struct guest_pump_config config;
 	uint8_t session[FP_SESSION_SIZE];
-	int stop_fd; /* eventfd: readable = end */
-	int gone_fd; /* eventfd: readable = unmounted */
+	_Atomic bool stopping; /* for who is busy */
+	int stop_fd;           /* eventfd: readable = end, for who sleeps */
+	int gone_fd;           /* eventfd: readable = unmounted */
 	struct guest_queue queues[FP_STREAMS_MAX];
 
 	pthread_mutex_t lock; /* of all below */
+	uint64_t epoch;       /* of the host that has the records */
 	struct guest_records records;
 	struct fp_group_rule rules[FP_GROUP_RULES_MAX];
 	size_t n_rules;
@@ -58,8 +61,9 @@ struct guest_pump {
 /* guest_link.c: the stream. Connects, says hello, hands back the records when asked to and waits
  * for the host's READY; all within deadline. */
 int guest_link_connect(struct guest_queue *q, uint64_t deadline_ms, struct err *err);
-/* The items of a frame: records and rules. */
-int guest_link_items(struct guest_pump *pump, const struct fp_frame *f, struct err *err);
+/* The items of a frame: records and rules. -EPIPE, and nothing is done, when they are of a host
+ * whose place another one has taken: the stream is lost, what it answers is to be asked again. */
+int guest_link_items(const struct guest_queue *q, const struct fp_frame *f, struct err *err);
 /* Receives once, without waiting; bytes, 0 when there is nothing, -EPIPE at the end. */
 ssize_t guest_link_receive(struct guest_queue *q);
 /* The next whole frame of what was received: 1, 0, or negative when the peer is wrong. */

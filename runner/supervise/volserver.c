@@ -16,7 +16,8 @@
 
 #define START_MS 15000
 #define STOP_MS 2000
-#define AGAIN_MS 50 /* until a dead server is replaced */
+#define KILL_MS 5000 /* for SIGKILL to end it */
+#define AGAIN_MS 50  /* until a dead server is replaced */
 #define SHORT_LIFE_MS 1000
 #define AGAIN_SLOW_MS 1000 /* when it died young */
 #define CONTROL_FD 3
@@ -125,7 +126,7 @@ static int spawn(struct volserver *v, struct err *err)
 	return 0;
 }
 
-/* Its process is over, or is about to be. */
+/* Its process is over, or is about to be; nobody waits longer for one that cannot end. */
 static void bury(struct volserver *v, uint64_t deadline_ms)
 {
 	int status = 0;
@@ -136,7 +137,8 @@ static void bury(struct volserver *v, uint64_t deadline_ms)
 	v->control = -1;
 	if (v->pidfd >= 0 && proc_wait(v->pidfd, deadline_ms, &status, NULL) < 0) {
 		(void)proc_signal(v->pidfd, SIGKILL);
-		(void)proc_wait(v->pidfd, 0, &status, NULL);
+		/* One that hangs in its disk takes the signal when that lets go. */
+		(void)proc_wait(v->pidfd, deadline_in(KILL_MS), &status, NULL);
 	}
 	cleanup_close_p(&v->pidfd);
 	v->pidfd = -1;
@@ -255,8 +257,8 @@ void volserver_give(struct volserver *v, int fd)
 		(void)io_send_fds(v->control, &order, 1, &stream, 1, NULL);
 }
 
-/* The word that ends an order, or 0: the process is gone, and so is what was to be done. What came
- * before it answered pings. */
+/* The word that ends an order, or 0: the process is gone, and so is what was to be done; its socket
+ * ends a little before it. What came before the word answered pings. */
 static int await_word(struct volserver *v, char want, char text[FP_SENTENCE_MAX],
 		      uint64_t deadline_ms, struct err *err)
 {
@@ -265,7 +267,7 @@ static int await_word(struct volserver *v, char want, char text[FP_SENTENCE_MAX]
 	while ((word = hear(v, text, deadline_ms)) && word != want && word != FP_SAYS_FAILED)
 		;
 	v->asked_ms = 0;
-	if (word || io_wait(v->pidfd, POLLIN, now_ms()) > 0)
+	if (word || io_wait(v->pidfd, POLLIN, deadline_ms) > 0)
 		return word;
 	return err_set(err, ERR_HOST, -ETIMEDOUT, "volume '%s': its server does not answer",
 		       v->mount->name);

@@ -27,7 +27,8 @@ struct volserver_spec {
 /* Blocks until it serves, or says why not. */
 int volserver_start(struct loop *loop, const struct volserver_spec *spec, struct volserver **ret,
 		    struct err *err);
-/* Lets it finish what runs, for a moment, then kills it; returns when it is gone. NULL is fine. */
+/* Lets it finish what runs, for a moment, then kills it; returns when it is gone, or seconds later
+ * when a disk that hangs keeps it: it ends with that. NULL is fine. */
 void volserver_stop(struct volserver *v);
 /* A stream to serve; fd is taken over in any case. Without a process it is closed: the guest asks
  * again. */

@@ -13,6 +13,8 @@
 
 #include "agent_rig.h"
 #include "cleanup.h"
+#include "container.h"
+#include "container_rig.h"
 #include "file.h"
 #include "io.h"
 #include "parse.h"
@@ -167,6 +169,57 @@ Test(volume_host, a_pump_that_dies_is_replaced_and_the_volume_is_there_again)
 	cr_expect(file_exists(through));
 	client_close(&c);
 	agent_rig_free(&r);
+	pump_host_stop(&h);
+}
+
+static void kill_pump(struct agent_rig *r, struct pump_host *h, struct client *c)
+{
+	struct statfs st;
+	pid_t pump = find_pump();
+
+	cr_assert_gt(pump, 0);
+	cr_assert_eq(kill(pump, SIGKILL), 0);
+	RIG_UNTIL(r, statfs(h->target, &st) < 0 && errno == ENOTCONN);
+	SERVE_UNTIL(r, h, c, statfs(h->target, &st) == 0);
+}
+
+/* Who puts the first mount into the container waits there for a disk, while the pump of that mount
+ * dies and the next one's is there. */
+Test(volume_host, a_mount_is_put_into_the_container_once_the_one_before_it_is, .timeout = 60)
+{
+	struct container_rig container;
+	struct pump_host h;
+	struct agent_rig r;
+	struct client c;
+
+	pump_host_start(&h);
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	mount_at(&r, h.target);
+	await_volume(&r, &h, &c);
+	auto_free char *below = path_join(h.root, "f"), *dam = path_join(h.dir, "in");
+	container_rig_start(&container, &r, dam);
+	/* One that has heard nothing of the container. */
+	client_close(&c);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	auto_free char *seen = xasprintf("/proc/%d/root%s/f", (int)container.init, h.target);
+
+	cr_assert_eq(file_replace(below, "x", 1, 0644, NULL), 0);
+	kill_pump(&r, &h, &c);
+	SERVE_UNTIL(&r, &h, &c, container_rig_guest(&container) != 0);
+	kill_pump(&r, &h, &c);
+	/* What that pump had to say. */
+	while (loop_once(r.loop, 500, NULL) > 0)
+		;
+	container_rig_open_dam(&container);
+	await_volume(&r, &h, &c);
+	cr_expect(file_exists(seen));
+	/* Everybody is known still. */
+	cr_assert_eq(kill(container.monitor, SIGKILL), 0);
+	RIG_UNTIL(&r, container_state(&r.agent) == CONTAINER_EXITED);
+	client_close(&c);
+	agent_rig_free(&r);
+	container_rig_stop(&container);
 	pump_host_stop(&h);
 }
 

@@ -210,6 +210,16 @@ void host_answer(struct ends *e, uint64_t unique, int error, const struct buf *i
 	cr_assert_eq(io_write_full(e->host, frame.data, frame.len, deadline_in(WAIT_MS), NULL), 0);
 }
 
+bool host_has_more(struct ends *e)
+{
+	char byte;
+
+	if (e->in.len)
+		return true;
+	wait_readable(e->host, "frame or end");
+	return recv(e->host, &byte, 1, MSG_PEEK) > 0;
+}
+
 void host_hang_up(struct ends *e)
 {
 	cleanup_close_p(&e->host);

@@ -50,6 +50,8 @@ bool kernel_is_quiet(struct ends *e);
 /* Host: the next frame; its message begins with *ret_in unless it is bare. */
 struct fp_frame host_expect(struct ends *e, struct fuse_in_header *ret_in);
 void host_answer(struct ends *e, uint64_t unique, int error, const struct buf *items, uint16_t n);
+/* Host: false at the end of the stream. Waits for either. */
+bool host_has_more(struct ends *e);
 void host_hang_up(struct ends *e);
 
 #endif

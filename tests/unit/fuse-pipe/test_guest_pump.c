@@ -12,6 +12,7 @@
 #include "cleanup.h"
 #include "fake_ends.h"
 #include "frame.h"
+#include "guest_queue.h"
 #include "io.h"
 
 #define PATIENT 60000 /* longer than any test: nobody is refused */
@@ -287,6 +288,42 @@ Test(guest_pump, a_mount_that_is_gone_is_told)
 	cleanup_close_p(&e.kernel);
 	e.kernel = -1;
 	cr_expect_eq(io_wait(guest_pump_fd(e.pump), POLLIN, deadline_in(20000)), 1);
+	ends_down(&e);
+}
+
+static void *free_main(void *arg)
+{
+	guest_pump_free_p(arg);
+	return NULL;
+}
+
+/* It is told while it comes back to more than it does in one round. */
+Test(guest_pump, one_that_has_much_to_do_ends_before_that_is_done)
+{
+	enum { WAITING = 150 };
+	struct fuse_in_header in;
+	struct ends e;
+	pthread_t thread;
+	int sent = 0;
+
+	ends_start(&e, PATIENT);
+	ends_up(&e, 0);
+	host_hang_up(&e);
+	for (uint64_t u = 4; u < 4 + 2 * WAITING; u += 2)
+		kernel_send(&e, FUSE_LOOKUP, u, "a", 2);
+	cr_assert_eq(io_wait(e.streams[1], POLLIN, deadline_in(20000)), 1);
+	auto_close int stop_fd = dup(e.pump->stop_fd);
+	struct guest_pump *pump = TAKE_PTR(e.pump);
+	cr_assert_eq(pthread_create(&thread, NULL, free_main, &pump), 0);
+	cr_assert_eq(io_wait(stop_fd, POLLIN, deadline_in(20000)), 1);
+	ends_accept(&e, FP_H_RECORDS, 0, NULL);
+	ends_ready(&e, 0);
+	while (host_has_more(&e)) {
+		(void)host_expect(&e, &in);
+		sent++;
+	}
+	cr_expect_lt(sent, WAITING);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
 	ends_down(&e);
 }
 

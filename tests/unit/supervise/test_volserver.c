@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -27,7 +28,7 @@ struct rig {
 	uint64_t ping_ms, silence_ms;
 };
 
-static void rig_make(struct rig *r)
+static void rig_make_of(struct rig *r, const char *exe)
 {
 	struct err err = {0};
 
@@ -38,11 +39,16 @@ static void rig_make(struct rig *r)
 	cr_assert_eq(mkdir(r->source, 0755), 0);
 	cr_assert_geq(host_init(&r->host, r->dir, &err), 0, "%s", err.msg);
 	free(r->host.exe);
-	r->host.exe = realpath(run_fcvm_path(), NULL);
-	cr_assert(r->host.exe, "no '%s'", run_fcvm_path());
+	r->host.exe = realpath(exe, NULL);
+	cr_assert(r->host.exe, "no '%s'", exe);
 	cr_assert_eq(loop_new(&r->loop, NULL), 0);
 	r->mount = (struct volume_mount){
 		.name = r->name, .target = r->target, .source = r->source, .cache = VOLUME_SHARED};
+}
+
+static void rig_make(struct rig *r)
+{
+	rig_make_of(r, run_fcvm_path());
 }
 
 static int start(struct rig *r, struct err *err)
@@ -193,6 +199,22 @@ Test(volserver, what_a_guest_has_open_is_saved_only_when_there_is_something)
 	cr_expect_eq(st.st_size, 0);
 }
 
+/* The end of its socket comes before the end of its process. */
+Test(volserver, what_is_asked_of_one_that_dies_of_it_is_done)
+{
+	for (int save = 0; save < 2; save++) {
+		auto_rig struct rig r;
+		struct err err = {0};
+		auto_close int fd = memfd_create("saved", MFD_CLOEXEC);
+
+		rig_make_of(&r, TEST_BUILD_DIR "/tests/fake_volserver");
+		cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+		int code =
+			save ? volserver_save(r.server, fd, &err) : volserver_drain(r.server, &err);
+		cr_expect_eq(code, 0, "save %d: %s", save, err.msg);
+	}
+}
+
 Test(volserver, stopped_it_is_gone)
 {
 	auto_rig struct rig r;
@@ -206,4 +228,59 @@ Test(volserver, stopped_it_is_gone)
 	r.server = NULL;
 	cr_expect_eq(kill(pid, 0), -1);
 	cr_expect_eq(errno, ESRCH);
+}
+
+/* --- one that SIGKILL does not end: a disk that hangs looks so, and so does cgroup v1's freezer
+ * --- */
+
+#define FREEZER "/sys/fs/cgroup/freezer"
+
+static void write_to(const char *dir, const char *name, const char *text)
+{
+	auto_free char *path = path_join(dir, name);
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0, "cannot open '%s'", path);
+	cr_assert_geq(file_write_fd(fd, text, strlen(text), NULL), 0, "cannot write '%s'", path);
+}
+
+/* Its directory; the freezer says FREEZING until nobody in it runs. */
+static char *freeze(pid_t pid)
+{
+	char *dir = xasprintf(FREEZER "/fcvm-test-%d", (int)getpid());
+	auto_free char *state = path_join(dir, "freezer.state");
+	auto_free char *who = xasprintf("%d", (int)pid);
+	uint64_t deadline = deadline_in(PATIENCE_MS);
+	auto_buf struct buf text = BUF_INIT(64);
+
+	if (mkdir(dir, 0755) < 0)
+		cr_skip_test("needs a writable cgroup v1 freezer at " FREEZER);
+	write_to(dir, "cgroup.procs", who);
+	write_to(dir, "freezer.state", "FROZEN");
+	while (strcmp(buf_str(&text), "FROZEN\n") != 0) {
+		cr_assert_gt(deadline_left(deadline), 0, "it is not frozen");
+		buf_reset(&text);
+		cr_assert_geq(file_read(state, 32, &text, NULL), 0);
+	}
+	return dir;
+}
+
+Test(volserver, one_that_cannot_be_killed_is_given_up)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+	int status = 0;
+
+	rig_make(&r);
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	pid_t pid = volserver_pid(r.server);
+	auto_free char *dir = freeze(pid);
+
+	volserver_stop(r.server);
+	r.server = NULL;
+	cr_expect_eq(waitpid(pid, &status, WNOHANG), 0, "it is there");
+	write_to(dir, "freezer.state", "THAWED");
+	cr_expect_eq(waitpid(pid, &status, 0), pid);
+	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	cr_expect_eq(rmdir(dir), 0);
 }
