@@ -95,7 +95,8 @@ struct snapshot_request {
 	bool keep_running; /* false: memory and disk are renamed into dir and the VM ends */
 	uint32_t gid;      /* group of the files, 0440 */
 };
-/* *ret_manifest (caller puts it): engine, machine, devices, digests (decisions 24), pause_ms. */
+/* *ret_manifest (caller puts it): engine, machine, devices, digests (decisions 24), pause_ms. Waits
+ * for one that is under way; that of a client that has gone is undone, and the VM goes on. */
 int supervisor_snapshot(const struct supervisor_call *call, const struct snapshot_request *req,
 			struct json_object **ret_manifest, struct err *err);
 

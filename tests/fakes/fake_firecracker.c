@@ -7,7 +7,7 @@
  *   version=1.15.1  what it says it is, and so which fields it knows
  *   hang            nobody listens in the guest        no_snapshot   /snapshot/create is refused
  *   no_resume       a clone is loaded and stays paused garbage       bytes that are no frame
- *   link            saves a link in place of its state
+ *   link            saves a link in place of its state save_forever   no answer when it has saved
  *   flood           its console says 6 MiB at once
  *   die             ends at /boot-source, with words   api=WORD      mistreats every request:
  *     silent (no answer), truncated, huge, late (answers before it is asked), slow, gone (exits)
@@ -808,6 +808,8 @@ static void answer(struct http *c, const char *method, const char *path, const c
 	buf_reset(&v->err);
 	buf_reset(&v->body);
 	put_answer(v, dispatch(v, method, path, body, len), &out);
+	if (strcmp(path, "/snapshot/create") == 0 && scripted(&v->g, "save_forever"))
+		return;
 	if (!send_answer(c, &out))
 		(void)shutdown(c->src.fd, SHUT_RDWR);
 	if (v->ending)
