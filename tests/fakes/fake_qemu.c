@@ -10,7 +10,7 @@
  *   protocol=N     the agent's protocol version      garbage      a malformed frame on the channel
  *   frozen         does not answer PREPARE           exit=N       the container ends with N
  *   hold           answers the first PREPARE when told (held, let-go)
- *   save_forever   saving the state never ends
+ *   save_forever   saving the state never ends       off          ends once it is started
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
  * held (is there a PREPARE), let-go, frozen (is it), poweroff, crash; anything else is "not
  * found". */
@@ -144,6 +144,8 @@ static void start_guest(struct guest *g)
 	static const struct mux_ops ops = {on_accept, on_synced, on_quiesced, on_lost};
 
 	g->running = true;
+	if (scripted(g, "off"))
+		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
 	if (scripted(g, "hang") || g->mux)
 		return;
 	if (scripted(g, "garbage"))
