@@ -165,8 +165,7 @@ static int seal(const struct snapping *p, const char *name, struct err *err)
 	return 0;
 }
 
-/* The copy is made without following links either; what the VMM puts there between check and copy
- * is its own file, and its own clones' loss. */
+/* Of the very file that was checked: the VMM runs, and may put another in its place. */
 static int copy_file(struct snapping *p, const char *name, struct err *err)
 {
 	auto_close int fd = -1;
@@ -174,7 +173,7 @@ static int copy_file(struct snapping *p, const char *name, struct err *err)
 	struct clone_file_spec spec = {.from = from, .to = to, .mode = 0400};
 	int r = vmdir_open(p->s, name, &fd, err);
 
-	return r < 0 ? r : storage_clone_file(&spec, NULL, err);
+	return r < 0 ? r : storage_clone_fd(fd, &spec, NULL, err);
 }
 
 /* The VMM is dead: nobody writes it any more, and nobody can put another in its place. */
