@@ -87,8 +87,7 @@ int supervisor_wait(const struct supervisor_call *call, enum supervisor_until un
 		    struct err *err);
 
 struct snapshot_request {
-	const char *dir; /* staging directory of ours: vmstate, memory, data.img, manifest.json land
-			    here */
+	const char *dir; /* staging, ours: gets vmstate, memory, data.img, manifest.json */
 	const struct hook *prepare;
 	size_t n_prepare;
 	uint64_t settle_ms;
@@ -96,7 +95,7 @@ struct snapshot_request {
 	uint32_t gid;      /* group of the files, 0440 */
 };
 /* *ret_manifest (caller puts it): engine, machine, devices, digests (decisions 24), pause_ms. Waits
- * for one that is under way; that of a client that has gone is undone, and the VM goes on. */
+ * for one under way; that of a client that has gone is undone. */
 int supervisor_snapshot(const struct supervisor_call *call, const struct snapshot_request *req,
 			struct json_object **ret_manifest, struct err *err);
 
