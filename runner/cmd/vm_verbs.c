@@ -28,8 +28,8 @@ int vm_stop(const struct host *host, const struct inventory_item *it, uint64_t g
 {
 	auto_set struct set set = {.lock_fd = -1};
 	auto_json struct json_object *record = NULL;
-	struct supervisor_call call = {.dir = it->dir,
-				       .deadline_ms = deadline_in(grace_ms + 10000)};
+	/* No deadline but the grace's own: a wait for the lock must not eat that. */
+	const struct supervisor_call call = {.dir = it->dir};
 	int r = lock_set(host, it->set, &set, err);
 
 	if (r < 0 || (r = record_load(set.dir, it->kind, it->name, &record, err)) < 0)

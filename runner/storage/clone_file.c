@@ -118,16 +118,14 @@ static int set_access(const struct copy *c, struct err *err)
 	return 0;
 }
 
-int storage_clone_file(const struct clone_file_spec *spec, bool *ret_reflinked, struct err *err)
+int storage_clone_fd(int from, const struct clone_file_spec *spec, bool *ret_reflinked,
+		     struct err *err)
 {
-	auto_close int from = open(spec->from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	auto_close int to = -1;
+	auto_close int to =
+		open(spec->to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	bool reflinked = false;
 	int r;
 
-	if (from < 0)
-		return err_sys(err, "cannot open '%s'", spec->from);
-	to = open(spec->to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
 		return err_sys(err, "cannot make '%s'", spec->to);
 
@@ -142,6 +140,15 @@ int storage_clone_file(const struct clone_file_spec *spec, bool *ret_reflinked, 
 	if (ret_reflinked)
 		*ret_reflinked = reflinked;
 	return 0;
+}
+
+int storage_clone_file(const struct clone_file_spec *spec, bool *ret_reflinked, struct err *err)
+{
+	auto_close int from = open(spec->from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (from < 0)
+		return err_sys(err, "cannot open '%s'", spec->from);
+	return storage_clone_fd(from, spec, ret_reflinked, err);
 }
 
 /* An unnamed file with one block of data. */

@@ -17,6 +17,9 @@ struct clone_file_spec {
 	gid_t gid;
 };
 int storage_clone_file(const struct clone_file_spec *spec, bool *ret_reflinked, struct err *err);
+/* Of a file the caller has opened, and checked: spec->from is only its name in messages. */
+int storage_clone_fd(int from, const struct clone_file_spec *spec, bool *ret_reflinked,
+		     struct err *err);
 /* Sparse file of that size holding an empty ext4 (mke2fs with pinned options, with a journal),
  * label data. path is absolute and must not exist; at least 16 MiB; 0600, ours. */
 int storage_make_data_disk(const char *path, uint64_t size_bytes, struct err *err);

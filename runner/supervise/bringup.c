@@ -85,6 +85,9 @@ static void on_deadline(struct loop *loop, struct loop_source *src, uint32_t eve
 
 	(void)loop;
 	(void)events;
+	/* Its end is on its way, and says more. */
+	if (s->ending != ENDED_NOT)
+		return;
 	if (!s->hello_done && boot_retry(s)) {
 		super_take_down(s);
 		bringup_begin(s);

@@ -201,13 +201,14 @@ int supervisor_snapshot(const struct supervisor_call *call, const struct snapsho
 			struct json_object **ret_manifest, struct err *err)
 {
 	auto_json struct json_object *o = json_object_new_object();
+	struct supervisor_call patient = with_timeout(call, o);
 
 	json_add_str(o, "dir", req->dir);
 	json_add(o, "prepare", hooks_to_json(req->prepare, req->n_prepare));
 	json_add_u64(o, "settle_ms", req->settle_ms);
 	json_add_bool(o, "keep_running", req->keep_running);
 	json_add_u64(o, "gid", req->gid);
-	return request(call, "snapshot", o, ret_manifest, err);
+	return request(&patient, "snapshot", o, ret_manifest, err);
 }
 
 int supervisor_restore(const struct supervisor_call *call, const struct restore_request *req,

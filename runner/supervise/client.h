@@ -87,15 +87,15 @@ int supervisor_wait(const struct supervisor_call *call, enum supervisor_until un
 		    struct err *err);
 
 struct snapshot_request {
-	const char *dir; /* staging directory of ours: vmstate, memory, data.img, manifest.json land
-			    here */
+	const char *dir; /* staging, ours: gets vmstate, memory, data.img, manifest.json */
 	const struct hook *prepare;
 	size_t n_prepare;
 	uint64_t settle_ms;
 	bool keep_running; /* false: memory and disk are renamed into dir and the VM ends */
 	uint32_t gid;      /* group of the files, 0440 */
 };
-/* *ret_manifest (caller puts it): engine, machine, devices, digests (decisions 24), pause_ms. */
+/* *ret_manifest (caller puts it): engine, machine, devices, digests (decisions 24), pause_ms. Waits
+ * for one under way; that of a client that has gone is undone. */
 int supervisor_snapshot(const struct supervisor_call *call, const struct snapshot_request *req,
 			struct json_object **ret_manifest, struct err *err);
 

@@ -1,6 +1,8 @@
 /* snap.c - a snapshot of the running VM: hooks and freeze in the guest -> silence on the channel ->
  * memory to disk while it still runs -> engine state, and disks while it is paused -> manifest.
- * The VM goes on where asked to, else its memory and disk are the snapshot's from then on. */
+ * The VM goes on where asked to, else its memory and disk are the snapshot's from then on.
+ * One at a time: whoever asks meanwhile is next. What nobody waits for any more (kill -9 of apply)
+ * is undone: a VM must not go into a directory that nobody publishes. */
 #include "super.h"
 
 #include "cleanup.h"
@@ -21,14 +23,19 @@
 
 #define FREEZE_MS 60000 /* beyond hooks and settling: sync and freeze */
 #define QUIESCE_MS 15000
-#define SAVE_MS 120000
 #define VMSTATE_FILE "vmstate"
 
 struct snapping {
 	struct super *s;
+	struct snapping *next; /* waits for this one's end */
 	struct ctl_request *req;
 	char *dir;
+	struct hook *hooks;
+	size_t n_hooks;
+	uint64_t settle_ms;
+	uint64_t deadline_ms; /* the client's */
 	bool keep;
+	bool orphan; /* its client is gone */
 	uint32_t gid;
 	struct vmmanifest_digests digests;
 	struct hostfacts host;
@@ -42,13 +49,15 @@ static void snap_free(struct snapping *p)
 {
 	loop_remove(p->s->loop, &p->timer);
 	json_put_p(&p->manifest);
+	hooks_free(p->hooks, p->n_hooks);
 	free(p->dir);
-	p->s->snap = NULL;
 	free(p);
 }
 
+/* Of the first in line. */
 static void answer(struct snapping *p)
 {
+	p->s->snap = p->next;
 	if (p->err.code < 0)
 		ctl_fail(p->req, &p->err);
 	else
@@ -58,15 +67,22 @@ static void answer(struct snapping *p)
 
 void snap_abort(struct super *s, const struct err *why)
 {
-	if (!s->snap)
-		return;
-	if (s->snap->err.code >= 0)
-		s->snap->err = *why;
-	(void)err_wrap(&s->snap->err, "snapshot");
-	answer(s->snap);
+	while (s->snap) {
+		if (s->snap->err.code >= 0)
+			s->snap->err = *why;
+		(void)err_wrap(&s->snap->err, "snapshot");
+		answer(s->snap);
+	}
+}
+
+static int check_wanted(struct snapping *p)
+{
+	return p->orphan ? err_set(&p->err, ERR_FAILED, -ECANCELED, "nobody waits for it") : 0;
 }
 
 /* --- the guest goes on ---------------------------------------------------------------------- */
+
+static void begin_next(struct super *s);
 
 static void on_thawed(void *data, const struct agentlink_answer *a)
 {
@@ -82,6 +98,7 @@ static void on_thawed(void *data, const struct agentlink_answer *a)
 		return;
 	}
 	answer(p);
+	begin_next(s);
 }
 
 static void thaw(struct snapping *p)
@@ -148,8 +165,7 @@ static int seal(const struct snapping *p, const char *name, struct err *err)
 	return 0;
 }
 
-/* The copy is made without following links either; what the VMM puts there between check and copy
- * is its own file, and its own clones' loss. */
+/* Of the very file that was checked: the VMM runs, and may put another in its place. */
 static int copy_file(struct snapping *p, const char *name, struct err *err)
 {
 	auto_close int fd = -1;
@@ -157,7 +173,7 @@ static int copy_file(struct snapping *p, const char *name, struct err *err)
 	struct clone_file_spec spec = {.from = from, .to = to, .mode = 0400};
 	int r = vmdir_open(p->s, name, &fd, err);
 
-	return r < 0 ? r : storage_clone_file(&spec, NULL, err);
+	return r < 0 ? r : storage_clone_fd(fd, &spec, NULL, err);
 }
 
 /* The VMM is dead: nobody writes it any more, and nobody can put another in its place. */
@@ -249,7 +265,7 @@ static int save(struct snapping *p, uint64_t *ret_pause_ms, struct err *err)
 		.resume = p->keep,
 	};
 	uint64_t start = now_ms();
-	int r = p->s->engine->snapshot(&p->s->vm, &to, deadline_in(SAVE_MS), err);
+	int r = p->s->engine->snapshot(&p->s->vm, &to, p->deadline_ms, err);
 
 	*ret_pause_ms = now_ms() - start;
 	return r;
@@ -317,7 +333,8 @@ static void on_silence(struct loop *loop, struct loop_source *src, uint32_t even
 		agentlink_free(s->link);
 		s->link = NULL;
 	}
-	(void)take(p, &p->err);
+	if (check_wanted(p) >= 0)
+		(void)take(p, &p->err);
 	if (!p->reaped) {
 		wake_guest(p);
 		return;
@@ -343,8 +360,9 @@ static void on_prepared(void *data, const struct agentlink_answer *a)
 
 	if (a->code == -ECANCELED)
 		return;
-	if (a->code < 0) {
+	if (a->code < 0)
 		(void)err_set(&p->err, ERR_GUEST, a->code, "prepare: %s", a->text);
+	if (a->code < 0 || check_wanted(p) < 0) {
 		wake_guest(p);
 		return;
 	}
@@ -365,63 +383,88 @@ static int may_begin(const struct super *s, struct err *err)
 	if (!s->resumed || s->launching || s->stopping)
 		return err_set(err, ERR_FAILED, -EAGAIN, "cannot snapshot a VM that is %s",
 			       vmstate_run_name(s->st.run));
-	if (s->snap)
-		return err_set(err, ERR_FAILED, -EBUSY, "a snapshot is under way");
 	return 0;
 }
 
-static int send_prepare(struct snapping *p, const struct hook *hooks, size_t n, uint64_t settle_ms,
-			struct err *err)
+static int send_prepare(struct snapping *p, struct err *err)
 {
 	auto_buf struct buf body = BUF_INIT(AGENTMSG_MAX);
-	uint64_t ms = FREEZE_MS + settle_ms;
+	uint64_t ms = FREEZE_MS + p->settle_ms;
 
-	for (size_t i = 0; i < n; i++)
-		ms += hooks[i].timeout_ms;
-	agentmsg_hooks(&body, hooks, n);
-	tlv_put_u64(&body, TAG_SETTLE_MS, settle_ms);
+	for (size_t i = 0; i < p->n_hooks; i++)
+		ms += p->hooks[i].timeout_ms;
+	agentmsg_hooks(&body, p->hooks, p->n_hooks);
+	tlv_put_u64(&body, TAG_SETTLE_MS, p->settle_ms);
 	return agentlink_request(p->s->link, MSG_PREPARE, &body, ms, on_prepared, p, err);
 }
 
-static int gather(struct snapping *p, struct json_object *args, struct err *err)
+static int begin(struct snapping *p)
 {
+	int r = check_wanted(p);
+
+	if (r >= 0)
+		r = may_begin(p->s, &p->err);
+	if (r >= 0)
+		r = hostfacts_read(&p->host, &p->err);
+	if (r >= 0)
+		r = vmmanifest_digest(&p->s->launch.config, &p->digests, &p->err);
+	return r < 0 ? r : send_prepare(p, &p->err);
+}
+
+static void begin_next(struct super *s)
+{
+	while (s->snap && begin(s->snap) < 0) {
+		(void)err_wrap(&s->snap->err, "snapshot");
+		answer(s->snap);
+	}
+}
+
+static void on_gone(void *data, struct ctl_request *req)
+{
+	struct snapping *p = data;
+
+	(void)req;
+	p->orphan = true;
+}
+
+static int read_args(struct snapping *p, struct json_object *args, struct err *err)
+{
+	uint64_t timeout_ms = json_opt_u64(args, "timeout_ms", 0);
 	struct json_object *arr = NULL;
-	struct hook *hooks = NULL;
 	const char *dir = NULL;
-	size_t n = 0;
 	int r = json_get_str(args, "dir", &dir, err);
 
 	if (r >= 0 && json_object_object_get_ex(args, "prepare", &arr))
-		r = hooks_from_json(arr, &hooks, &n, err);
+		r = hooks_from_json(arr, &p->hooks, &p->n_hooks, err);
 	if (r < 0)
 		return r;
 	p->dir = xstrdup(dir);
 	p->keep = json_opt_bool(args, "keep_running", false);
 	p->gid = (uint32_t)json_opt_u64(args, "gid", 0);
-	r = hostfacts_read(&p->host, err);
-	if (r >= 0)
-		r = vmmanifest_digest(&p->s->launch.config, &p->digests, err);
-	if (r >= 0)
-		r = send_prepare(p, hooks, n, json_opt_u64(args, "settle_ms", 0), err);
-	hooks_free(hooks, n);
-	return r;
+	p->settle_ms = json_opt_u64(args, "settle_ms", 0);
+	p->deadline_ms = timeout_ms ? deadline_in(timeout_ms) : 0;
+	return 0;
 }
 
 int snap_begin(struct super *s, struct ctl_request *req, struct json_object *args, struct err *err)
 {
-	struct snapping *p = NULL;
-	int r = may_begin(s, err);
+	struct snapping *p = xcalloc(1, sizeof(*p)), **last = &s->snap;
+	int r = 0;
 
-	if (r < 0)
-		return err_wrap(err, "snapshot");
-	p = xcalloc(1, sizeof(*p));
 	p->s = s;
 	p->req = req;
-	r = gather(p, args, err);
+	r = read_args(p, args, err);
 	if (r < 0) {
 		snap_free(p);
 		return err_wrap(err, "snapshot");
 	}
-	s->snap = p;
+	while (*last)
+		last = &(*last)->next;
+	*last = p;
+	ctl_on_gone(req, on_gone, p);
+	if (s->snap == p)
+		begin_next(s);
+	else
+		ctl_progress(req, "waiting for another snapshot of this VM to end");
 	return 0;
 }

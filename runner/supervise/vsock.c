@@ -22,7 +22,8 @@ struct side {
 	struct loop_source src;
 	int fd;
 	struct buf out; /* what it shall get */
-	bool mute;      /* has said that it says no more */
+	bool mute;      /* says no more, or nobody hears it */
+	bool hup;       /* has hung up: what it said before still counts */
 };
 
 struct stream {
@@ -83,19 +84,20 @@ static void tell(struct stream *s, int code)
 		opened(s->data, s->near.fd, code);
 }
 
+/* With nothing to wait for, by edges: a hang-up cannot be masked, and would be told for ever. */
 static void watch(const struct stream *s, struct side *side, const struct side *other)
 {
 	uint32_t events = side->out.len ? EPOLLOUT : 0u;
 
 	/* What the other has not taken yet holds this one back. */
-	if (!side->mute && other->fd >= 0 && other->out.len == 0)
+	if ((!side->mute || side->hup) && other->fd >= 0 && other->out.len == 0)
 		events |= EPOLLIN;
 	if (side->fd >= 0)
-		(void)loop_mod(s->v->loop, &side->src, events);
+		(void)loop_mod(s->v->loop, &side->src, events ? events : EPOLLET);
 }
 
-/* False when it takes no more, ever. */
-static bool flush(struct side *side)
+/* What it takes no more, ever, is nothing to wait for; what it has said itself still is. */
+static void flush(struct side *side, struct side *other)
 {
 	while (side->out.len > 0) {
 		ssize_t n =
@@ -103,11 +105,15 @@ static bool flush(struct side *side)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return errno == EAGAIN;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0) {
+			buf_reset(&side->out);
+			other->mute = true;
+			return;
+		}
 		buf_consume(&side->out, (size_t)n);
 	}
-	return true;
 }
 
 /* 1: more may come; 0: no more; what came is in to->out. */
@@ -136,24 +142,21 @@ static void pump(struct stream *s, struct side *side, struct side *other, uint32
 {
 	bool lives = true;
 
-	if ((events & EPOLLOUT) && !flush(side)) {
-		stream_free(s);
-		return;
-	}
+	side->hup |= (events & (EPOLLHUP | EPOLLERR)) != 0;
+	if (events & EPOLLOUT)
+		flush(side, other);
 	if (other->fd < 0) {
-		if (side->out.len == 0 || (events & (EPOLLHUP | EPOLLERR)))
+		if (side->out.len == 0 || side->hup)
 			stream_free(s);
 		return;
 	}
-	if (other->out.len == 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-		lives = fill(side, other) && !(events & EPOLLERR);
-	if (!flush(other)) {
-		stream_free(s);
-		return;
-	}
+	/* To its end: an error stands behind the last byte. */
+	if (other->out.len == 0 && (side->hup || (events & EPOLLIN)))
+		lives = fill(side, other);
+	flush(other, side);
+	side->mute |= !lives;
 	/* A near end that only says no more still listens, and the far one cannot be told. */
-	side->mute = !lives;
-	if (!lives && (side == &s->far || (events & (EPOLLHUP | EPOLLERR)))) {
+	if (!lives && (side == &s->far || side->hup)) {
 		side_ended(s, side, other);
 		return;
 	}

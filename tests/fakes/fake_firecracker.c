@@ -7,8 +7,8 @@
  *   version=1.15.1  what it says it is, and so which fields it knows
  *   hang            nobody listens in the guest        no_snapshot   /snapshot/create is refused
  *   no_resume       a clone is loaded and stays paused garbage       bytes that are no frame
- *   link            saves a link in place of its state
- *   flood           its console says 6 MiB at once
+ *   link            saves a link in place of its state save_forever   no answer when it has saved
+ *   flood           its console says 6 MiB at once     off            ends once it is started
  *   die             ends at /boot-source, with words   api=WORD      mistreats every request:
  *     silent (no answer), truncated, huge, late (answers before it is asked), slow, gone (exits)
  * Longer than a file should be: a fake is one program of one object file. */
@@ -135,6 +135,8 @@ static void run(struct vmm *v)
 	(void)puts("fake console: up");
 	if (scripted(&v->g, "flood"))
 		(void)loop_timer(v->g.loop, &v->flood, 1, 0, on_flood, NULL, NULL);
+	if (scripted(&v->g, "off"))
+		(void)loop_timer(v->g.loop, &v->g.end, LAST_FRAMES_MS, 0, on_end, &v->g, NULL);
 	(void)fflush(stdout);
 	if (v->vsock_path)
 		(void)loop_add(v->g.loop, &v->vsock, v->vsock.fd, EPOLLIN, on_vsock, v, NULL);
@@ -808,6 +810,8 @@ static void answer(struct http *c, const char *method, const char *path, const c
 	buf_reset(&v->err);
 	buf_reset(&v->body);
 	put_answer(v, dispatch(v, method, path, body, len), &out);
+	if (strcmp(path, "/snapshot/create") == 0 && scripted(&v->g, "save_forever"))
+		return;
 	if (!send_answer(c, &out))
 		(void)shutdown(c->src.fd, SHUT_RDWR);
 	if (v->ending)

@@ -47,6 +47,8 @@ struct guest {
 	struct service *all, *control, *logs;
 	char *container, *hostname, *epoch, *metadata;
 	bool check, frozen;
+	uint64_t held; /* a PREPARE without an answer, 0: none */
+	bool let_go;   /* no other one is held */
 	int exit_code; /* of the container, -1: runs */
 	uint64_t ticks;
 	struct loop_source tick, end;
@@ -304,10 +306,18 @@ static void on_control(struct service *s, const struct frame *f)
 		shut_down(s, id, f);
 	} else if (f->type == MSG_PREPARE && scripted(s->g, "frozen")) {
 		return;
+	} else if (f->type == MSG_PREPARE && scripted(s->g, "hold") && !s->g->let_go) {
+		s->g->held = id;
 	} else {
 		s->g->frozen = f->type == MSG_PREPARE;
 		reply(s, id, 0, NULL);
 	}
+}
+
+static void let_go(struct guest *g)
+{
+	g->let_go = g->frozen = true;
+	reply(g->control, g->held, 0, NULL);
 }
 
 static void exec_exit(struct service *s, int code, const char *text)
@@ -361,6 +371,13 @@ static void exec_command(struct service *s, const struct strv *argv)
 		exec_exit(s, 0, NULL);
 	} else if (strcmp(name, "exit") == 0) {
 		exec_exit(s, number(argv), NULL);
+	} else if (strcmp(name, "frozen") == 0) {
+		exec_exit(s, g->frozen ? 0 : 1, NULL);
+	} else if (strcmp(name, "held") == 0) {
+		exec_exit(s, g->held ? 0 : 1, NULL);
+	} else if (strcmp(name, "let-go") == 0) {
+		exec_exit(s, 0, NULL);
+		let_go(g);
 	} else if (strcmp(name, "container-exit") == 0) {
 		exec_exit(s, 0, NULL);
 		container_ends(g, number(argv));

@@ -9,8 +9,11 @@
  *   bad_identity   refuses its identity              unhealthy    the check never passes
  *   protocol=N     the agent's protocol version      garbage      a malformed frame on the channel
  *   frozen         does not answer PREPARE           exit=N       the container ends with N
+ *   hold           answers the first PREPARE when told (held, let-go)
+ *   save_forever   saving the state never ends       off          ends once it is started
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
- * poweroff, crash; anything else is "not found". */
+ * held (is there a PREPARE), let-go, frozen (is it), poweroff, crash; anything else is "not
+ * found". */
 #include "fake_guest.h"
 
 #include <fcntl.h>
@@ -141,6 +144,8 @@ static void start_guest(struct guest *g)
 	static const struct mux_ops ops = {on_accept, on_synced, on_quiesced, on_lost};
 
 	g->running = true;
+	if (scripted(g, "off"))
+		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
 	if (scripted(g, "hang") || g->mux)
 		return;
 	if (scripted(g, "garbage"))
@@ -157,6 +162,8 @@ static void migrate(struct guest *g)
 		event(g, "MIGRATION", "failed");
 		return;
 	}
+	if (scripted(g, "save_forever"))
+		return;
 	g->running = false;
 	event(g, "STOP", NULL);
 	save_state(g);

@@ -469,3 +469,29 @@ ENGINE_TEST(supervise, a_boot_that_always_hangs_fails_in_the_end)
 		     err.msg);
 	rig_await(r.dir, "state", "failed");
 }
+
+/* Within the second in which what a guest said last may still come. */
+ENGINE_TEST(supervise, a_boot_that_ended_by_itself_is_not_tried_again)
+{
+	auto_rig struct rig r;
+	struct supervisor_call call;
+	struct err err = {0};
+
+	rig_make(&r, "fake.hang fake.off");
+	free(r.host.exe);
+	r.host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
+	if (!r.host.exe) {
+		rig_free(&r);
+		r = (struct rig){0};
+		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
+	}
+	(void)setenv("FCVM_TEST_BOOT_MS", "900", 1);
+	rig_spawn(&r, r.dir);
+	call = rig_call(r.dir, 20000);
+	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err),
+		     -ECANCELED);
+	cr_expect_str_eq(err.msg, "the VM was stopped");
+	rig_await(r.dir, "state", "stopped");
+	cr_expect_str_eq(rig_status(r.dir, "ended"), "poweroff");
+	cr_expect_str_eq(rig_status(r.dir, "boot_retries"), "[ ]");
+}

@@ -125,6 +125,23 @@ Test(clone_file, links_fifos_and_directories_are_not_followed_and_leave_nothing)
 	}
 }
 
+Test(clone_file, what_was_opened_is_copied_whatever_has_its_name_now)
+{
+	auto_tmpdir char *tmp = tmpdir_new("storage");
+	auto_free char *from = path_join(tmp, "from"), *kept = path_join(tmp, "kept");
+	auto_free char *to = path_join(tmp, "to");
+	struct clone_file_spec spec = {from, to, 0600, geteuid(), getegid()};
+	struct err err;
+
+	make_sparse(from);
+	auto_close int fd = open(from, O_RDONLY | O_CLOEXEC);
+
+	cr_assert_eq(rename(from, kept), 0);
+	cr_assert_eq(file_replace(from, "another", 7, 0600, &err), 0);
+	cr_assert_eq(storage_clone_fd(fd, &spec, NULL, &err), 0, "%s", err.msg);
+	expect_equal(kept, to);
+}
+
 Test(clone_file, root_gives_the_copy_away)
 {
 	auto_tmpdir char *tmp = tmpdir_new("storage");

@@ -229,6 +229,127 @@ Test(vsock, what_was_said_before_the_end_arrives)
 	rig_down(&r);
 }
 
+/* A stream that is open, as the two ends have it. */
+static int open_both(struct rig *r, int *ret_far)
+{
+	int near = open_stream(r);
+	char line[33];
+
+	*ret_far = take(r, line);
+	say(*ret_far, "OK 1\n");
+	while (r->code == 1)
+		turn(r);
+	cr_assert_eq(r->code, 0);
+	return near;
+}
+
+/* Until nothing more goes into the stream; how much it was. */
+static size_t stuff(struct rig *r, int fd)
+{
+	static const char chunk[10000];
+	size_t sum = 0;
+	ssize_t n;
+
+	do {
+		while ((n = send(fd, chunk, sizeof(chunk), MSG_DONTWAIT | MSG_NOSIGNAL)) > 0)
+			sum += (size_t)n;
+	} while (loop_once(r->loop, 0, NULL) > 0);
+	return sum;
+}
+
+/* Everything up to the end. */
+static size_t drain(struct rig *r, int fd)
+{
+	uint64_t deadline_ms = deadline_in(10000);
+	char chunk[10000];
+	size_t sum = 0;
+	ssize_t n = -1;
+
+	while (n != 0 && now_ms() < deadline_ms) {
+		n = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+		cr_assert(n >= 0 || errno == EAGAIN || errno == ECONNRESET);
+		sum += n > 0 ? (size_t)n : 0;
+		if (n < 0)
+			turn(r);
+	}
+	cr_expect_eq(n, 0);
+	return sum;
+}
+
+Test(vsock, an_end_that_hangs_up_while_the_other_takes_nothing_costs_no_turn)
+{
+	for (int guest = 0; guest < 2; guest++) {
+		struct rig r;
+		int end[2];
+
+		rig_up(&r);
+		end[0] = open_both(&r, &end[1]);
+		size_t sum = stuff(&r, end[guest]);
+
+		cleanup_close_p(&end[guest]);
+		turn(&r); /* the news */
+		cr_expect_eq(loop_once(r.loop, 0, NULL), 0, "the guest's end: %d", guest);
+		cr_expect_eq(drain(&r, end[!guest]), sum, "and nothing is lost");
+		cleanup_close_p(&end[!guest]);
+		rig_down(&r);
+	}
+}
+
+Test(vsock, an_end_that_goes_with_bytes_unread_has_said_all_it_said)
+{
+	static const char text[150000];
+	struct rig r;
+	int far = -1;
+
+	rig_up(&r);
+	auto_close int near = open_both(&r, &far);
+
+	say(near, "nobody will read this");
+	turn(&r);
+	cr_assert_eq(send(far, text, sizeof(text), MSG_NOSIGNAL), (ssize_t)sizeof(text));
+	cleanup_close_p(&far);
+	cr_expect_eq(drain(&r, near), sizeof(text));
+	rig_down(&r);
+}
+
+Test(vsock, an_end_that_takes_no_more_has_said_all_it_said)
+{
+	for (int guest = 0; guest < 2; guest++) {
+		struct rig r;
+		int end[2];
+
+		rig_up(&r);
+		end[0] = open_both(&r, &end[1]);
+		/* All of it is in the stream when the end goes that it was for. */
+		(void)stuff(&r, end[!guest]);
+		size_t sum = stuff(&r, end[guest]);
+
+		cleanup_close_p(&end[guest]);
+		cr_expect_eq(drain(&r, end[!guest]), sum, "the guest's end: %d", guest);
+		cleanup_close_p(&end[!guest]);
+		rig_down(&r);
+	}
+}
+
+Test(vsock, who_only_listened_and_goes_is_the_others_end)
+{
+	struct rig r;
+	int far = -1;
+
+	rig_up(&r);
+	auto_close int near = open_both(&r, &far);
+
+	(void)stuff(&r, near);
+	cr_assert_eq(shutdown(near, SHUT_WR), 0);
+	turn(&r);
+	cleanup_close_p(&near);
+	turn(&r);
+	cr_expect_eq(loop_once(r.loop, 0, NULL), 0);
+	(void)drain(&r, far);
+	cleanup_close_p(&far);
+	rig_down(&r);
+}
+
 Test(vsock, it_knocks_until_the_agent_answers)
 {
 	struct rig r;

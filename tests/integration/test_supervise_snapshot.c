@@ -1,0 +1,120 @@
+/* A snapshot whose client goes, one that meets another, and how long one may take. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "ledger.h"
+#include "supervise_rig.h"
+
+#define CALL_MS 20000
+
+static int run(const char *dir, const char *words)
+{
+	auto_buf struct buf out = BUF_INIT(4096);
+
+	return rig_exec(dir, words, NULL, &out);
+}
+
+/* Asks for a snapshot that takes the VM with it, and is killed while the guest prepares. */
+static char *killed_while_it_prepares(struct rig *r)
+{
+	char *dir = rig_instance(r, "snap-killed");
+	uint64_t deadline_ms = deadline_in(CALL_MS);
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct supervisor_call call = rig_call(r->dir, CALL_MS);
+		struct snapshot_request req = {.dir = dir, .gid = LEDGER_UID_FIRST};
+
+		(void)supervisor_snapshot(&call, &req, NULL, NULL);
+		_exit(0);
+	}
+	while (run(r->dir, "held") != 0 && now_ms() < deadline_ms)
+		continue;
+	cr_assert_eq(run(r->dir, "held"), 0);
+	cr_assert_eq(kill(child, SIGKILL), 0);
+	cr_assert_eq(waitpid(child, NULL, 0), child);
+	return dir;
+}
+
+static void expect_nothing_in(const char *dir)
+{
+	auto_free char *state = path_join(dir, "vmstate"), *memory = path_join(dir, "memory");
+	auto_free char *disk = path_join(dir, "data.img");
+
+	cr_expect_not(file_exists(state));
+	cr_expect_not(file_exists(memory));
+	cr_expect_not(file_exists(disk));
+}
+
+ENGINE_TEST(supervise_snapshot, a_vm_nobody_waits_for_is_not_taken_and_goes_on)
+{
+	auto_rig struct rig r;
+	uint64_t deadline_ms = deadline_in(CALL_MS);
+
+	rig_make(&r, "fake.hold");
+	rig_boot(&r);
+	pid_t vmm = rig_vmm_of(r.dir);
+	auto_free char *killed = killed_while_it_prepares(&r);
+
+	cr_assert_eq(run(r.dir, "let-go"), 0);
+	while (run(r.dir, "frozen") != 1 && now_ms() < deadline_ms)
+		continue;
+	cr_expect_eq(run(r.dir, "frozen"), 1);
+	cr_expect_str_eq(rig_status(r.dir, "state"), "ready");
+	cr_expect_eq(rig_vmm_of(r.dir), vmm);
+	expect_nothing_in(killed);
+}
+
+/* The second client has been told that it waits: only now the guest is prepared for the first. */
+static void on_progress(void *data, const char *text)
+{
+	const struct rig *r = data;
+
+	if (strcmp(text, "waiting for another snapshot of this VM to end") == 0)
+		cr_assert_eq(run(r->dir, "let-go"), 0);
+}
+
+ENGINE_TEST(supervise_snapshot, who_asks_again_after_a_kill_waits_for_the_first_one_to_be_undone)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+
+	rig_make(&r, "fake.hold");
+	rig_boot(&r);
+	pid_t vmm = rig_vmm_of(r.dir);
+	auto_free char *killed = killed_while_it_prepares(&r);
+	auto_free char *dir = rig_instance(&r, "snap-again"), *path = path_join(dir, "vmstate");
+	struct supervisor_call call = rig_call(r.dir, CALL_MS);
+	struct snapshot_request req = {.dir = dir, .keep_running = true, .gid = LEDGER_UID_FIRST};
+
+	call.progress = on_progress;
+	call.data = &r;
+	cr_expect_geq(supervisor_snapshot(&call, &req, NULL, &err), 0, "%s", err.msg);
+	cr_expect_eq(rig_vmm_of(r.dir), vmm);
+	cr_expect(file_exists(path));
+	expect_nothing_in(killed);
+	cr_expect_eq(run(r.dir, "frozen"), 1);
+	rig_await(r.dir, "state", "ready");
+}
+
+ENGINE_TEST(supervise_snapshot, the_engine_has_as_long_as_who_asked_waits)
+{
+	auto_rig struct rig r;
+	struct err err = {0};
+
+	rig_make(&r, "fake.save_forever");
+	rig_boot(&r);
+	auto_free char *dir = rig_instance(&r, "snap");
+	struct supervisor_call call = rig_call(r.dir, 1000);
+	struct snapshot_request req = {.dir = dir, .keep_running = true, .gid = LEDGER_UID_FIRST};
+
+	cr_expect_eq(supervisor_snapshot(&call, &req, NULL, &err), -ETIMEDOUT);
+	cr_expect_eq(strncmp(err.msg, "cannot snapshot the VM: ", 24), 0, "%s", err.msg);
+	cr_expect_eq(run(r.dir, "frozen"), 1, "it goes on");
+}
