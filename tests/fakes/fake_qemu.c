@@ -9,6 +9,7 @@
  *   bad_identity   refuses its identity              unhealthy    the check never passes
  *   protocol=N     the agent's protocol version      garbage      a malformed frame on the channel
  *   frozen         does not answer PREPARE           exit=N       the container ends with N
+ *   gate=FIFO      does nothing before it has read a byte from there
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
  * poweroff, crash; anything else is "not found". */
 #include "fake_guest.h"
@@ -288,6 +289,19 @@ static void take_args(struct guest *g, int argc, char **argv)
 	}
 }
 
+/* Whoever opens the other end knows that we are here. */
+static void wait_at_gate(const struct guest *g)
+{
+	const char *path = scripted(g, "gate");
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	char byte;
+
+	if (path && (fd < 0 || read(fd, &byte, 1) != 1))
+		die("fake_qemu: no gate '%s': %s", path, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct guest g = {.qmp = -1, .channel = -1, .state_fd = -1, .exit_code = -1};
@@ -303,6 +317,7 @@ int main(int argc, char **argv)
 	take_args(&g, argc, argv);
 	if (scripted(&g, "die"))
 		die("fake: died as told");
+	wait_at_gate(&g);
 	(void)puts("fake console: up");
 	(void)fflush(stdout);
 	if (loop_new(&g.loop, NULL) < 0 ||

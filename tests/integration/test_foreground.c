@@ -1,12 +1,14 @@
-/* test_foreground.c - commands that stay until a VM ends: the VM is taken away under them, its
- * supervisor dies. */
+/* test_foreground.c - commands that stay until a VM ends: they are interrupted, the VM is taken
+ * away under them, its supervisor dies. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +137,48 @@ static void finish(struct apply_rig *r)
 {
 	apply_rig_run(r, 0, "destroy", "default", NULL);
 	apply_rig_finish(r);
+}
+
+/* The end to write to, once a VMM waits at the other. */
+static int open_gate(const char *path)
+{
+	uint64_t deadline_ms = deadline_in(WAIT_MS);
+	int fd = -1;
+
+	while ((fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK)) < 0 && errno == ENXIO &&
+	       now_ms() < deadline_ms)
+		(void)usleep(5000);
+	cr_assert_geq(fd, 0, "nobody came to the gate");
+	return fd;
+}
+
+/* The step is let end, and ends well: still the VM is not what anybody waits for any more. */
+Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
+{
+	static const int signals[] = {SIGTERM, SIGINT};
+	auto_apply_rig struct apply_rig r;
+
+	begin(&r);
+	auto_free char *path = path_join(r.dir, "gate");
+	auto_free char *script = xasprintf("fake.gate=%s", path);
+	cr_assert_eq(mkfifo(path, 0644), 0);
+	cr_assert_eq(chmod(path, 0644), 0);
+	apply_rig_script(&r, script);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		auto_child struct child c = start(&r, "snapshot", "run", "--network", "none",
+						  "--snapshot", "warm", "--name", "box", NULL);
+		auto_close int gate = open_gate(path);
+
+		cr_assert_eq(kill(c.pid, signals[i]), 0);
+		read_until(&c, c.err, "interrupted: what runs is let end");
+		cr_assert_eq(write(gate, "x", 1), 1);
+		cr_expect_eq(end_of(&c), 130, "%s", buf_str(&c.text));
+		cr_expect(strstr(buf_str(&c.text), "fcvm: error: interrupted\n"), "%s",
+			  buf_str(&c.text));
+		expect_only_the_fleet(&r);
+	}
+	apply_rig_script(&r, "");
+	finish(&r);
 }
 
 /* It sleeps through all of it: the supervisor's end, and that nothing is left to tell of it. */
