@@ -34,6 +34,9 @@ static int bring_up(struct session *run, size_t node, char **ret_dir, struct err
 	r = session_execute(run, &result, err);
 	if (r < 0)
 		return r;
+	/* During the last step: it was let end, and nothing is left undone to tell of it. */
+	if (result.interrupted)
+		return err_set(err, ERR_INTERRUPTED, -ECANCELED, "interrupted");
 	*ret_dir = TAKE_PTR(dir);
 	return 0;
 }

@@ -61,9 +61,10 @@ void rootfs_have_free(struct rootfs_have *r);
 
 /* --- container images: oci-archive:PATH docker-archive:PATH oci:DIR[:TAG] dir:DIR --- */
 struct image_have {
-	char digest[DIGEST_HEX_SIZE]; /* manifest digest of the image */
-	char *store;                  /* read-only disk image: one image as an additional store */
-	char *reference;              /* what podman calls it in that store */
+	char digest[DIGEST_HEX_SIZE];  /* manifest digest of the image */
+	char content[DIGEST_HEX_SIZE]; /* of that and of the store: no two builds have one store */
+	char *store;                   /* read-only disk image: one image as an additional store */
+	char *reference;               /* what podman calls it in that store */
 };
 /* The image's digest from the source alone (reads the index and manifest, nothing is unpacked).
  * base_dir: directory relative paths start from. Errors name the path. */

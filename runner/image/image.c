@@ -183,8 +183,13 @@ static int make(void *data, const char *dir, struct json_object *made_of, struct
 
 static void fill(const struct cache_entry *entry, struct image_have *ret)
 {
+	auto_digest struct digest *content = digest_new();
+
 	(void)snprintf(ret->digest, sizeof(ret->digest), "%s",
 		       cache_entry_made_of(entry, "digest"));
+	digest_add_field(content, "image", ret->digest);
+	digest_add_field(content, "store", cache_entry_sha256(entry, STORE));
+	digest_hex(content, ret->content);
 	ret->store = cache_entry_path(entry, STORE);
 	ret->reference = xstrdup(cache_entry_made_of(entry, "reference"));
 }

@@ -1,6 +1,7 @@
 #include "seal.h"
 
 #include "cleanup.h"
+#include "strv.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <fts.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -114,6 +116,42 @@ static int digest_content(struct digest *d, const FTSENT *e, struct err *err)
 	return 0;
 }
 
+/* Of the link itself when it is one; sorted, since the kernel tells them in any order. */
+static int list_attributes(const char *path, struct strv *ret, struct err *err)
+{
+	auto_free char *names = xmalloc(XATTR_LIST_MAX);
+	ssize_t len = llistxattr(path, names, XATTR_LIST_MAX);
+
+	if (len < 0 && errno != ENOTSUP)
+		return err_sys(err, "cannot list the attributes of '%s'", path);
+	for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1)
+		strv_add(ret, names + at);
+	strv_sort(ret);
+	return 0;
+}
+
+/* File capabilities, for one: what is packed has them. */
+static int digest_attributes(struct digest *d, const char *path, struct err *err)
+{
+	auto_free char *value = xmalloc(XATTR_SIZE_MAX);
+	auto_strv struct strv names = {0};
+	char hex[DIGEST_HEX_SIZE];
+	int r = list_attributes(path, &names, err);
+
+	if (r < 0)
+		return r;
+	digest_add_u64(d, "attributes", names.n);
+	for (size_t i = 0; i < names.n; i++) {
+		ssize_t len = lgetxattr(path, names.v[i], value, XATTR_SIZE_MAX);
+
+		if (len < 0)
+			return err_sys(err, "cannot read %s of '%s'", names.v[i], path);
+		digest_of(value, (size_t)len, hex);
+		digest_add_field(d, names.v[i], hex);
+	}
+	return 0;
+}
+
 int seal_digest_tree(const char *dir, char ret[DIGEST_HEX_SIZE], struct err *err)
 {
 	auto_digest struct digest *d = digest_new();
@@ -134,6 +172,8 @@ int seal_digest_tree(const char *dir, char ret[DIGEST_HEX_SIZE], struct err *err
 		digest_add_u64(d, "uid", e->fts_statp->st_uid);
 		digest_add_u64(d, "gid", e->fts_statp->st_gid);
 		r = digest_content(d, e, err);
+		if (r == 0)
+			r = digest_attributes(d, e->fts_path, err);
 		if (r < 0)
 			return r;
 		errno = 0;

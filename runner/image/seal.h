@@ -13,8 +13,8 @@
  * them and adds "NAME": {"size","sha256"} to files by relative name. Anything but files and
  * directories is refused: a cache entry holds no links. */
 int seal_tree(const char *dir, mode_t file_mode, struct json_object *files, struct err *err);
-/* One digest over names, modes, owners, link targets and contents of a tree, for a root file
- * system given as a directory. Does not cross into other mounts. */
+/* One digest over names, modes, owners, link targets, contents and extended attributes of a tree,
+ * for a root file system given as a directory. Does not cross into other mounts. */
 int seal_digest_tree(const char *dir, char ret[DIGEST_HEX_SIZE], struct err *err);
 
 /* Whether anything below dir carries that extended attribute. */

@@ -27,7 +27,7 @@ static bool same_source(const struct field_list *want, struct json_object *recor
 	return spec && why.n == 0;
 }
 
-void asset_seen(const struct field_list *want, const char *content, struct seen *seen)
+void asset_seen_same(bool same, const char *content, struct seen *seen)
 {
 	const char *recorded = seen->record ? json_opt_str(seen->record, "content", "") : "";
 
@@ -35,12 +35,17 @@ void asset_seen(const struct field_list *want, const char *content, struct seen 
 	if (content) {
 		seen->exists = seen->record != NULL;
 		snprintf(seen->content, sizeof(seen->content), "%s", content);
-	} else if (seen->record && same_source(want, seen->record)) {
+	} else if (seen->record && same) {
 		seen->exists = false;
 		snprintf(seen->content, sizeof(seen->content), "%s", recorded);
 	} else {
 		seen->exists = seen->record != NULL;
 	}
+}
+
+void asset_seen(const struct field_list *want, const char *content, struct seen *seen)
+{
+	asset_seen_same(seen->record && same_source(want, seen->record), content, seen);
 }
 
 enum change asset_diff(const struct node *node, const struct field_list *want,
@@ -58,7 +63,7 @@ enum change asset_diff(const struct node *node, const struct field_list *want,
 
 		snprintf(from, sizeof(from), "%.12s", old);
 		snprintf(to, sizeof(to), "%.12s", seen->content);
-		reasons_add(why, path, at, from, to);
+		reasons_add(why, path, at, from, to[0] ? to : "not built yet");
 	}
 	return CHANGE_REPLACE;
 }

@@ -7,6 +7,8 @@
 /* After a lookup. content NULL: not in the cache; what the record says then still counts, as long
  * as the spec asks for the same source (assets are pinned). */
 void asset_seen(const struct field_list *want, const char *content, struct seen *seen);
+/* Likewise; same: the caller knows that the record is of what is asked for. */
+void asset_seen_same(bool same, const char *content, struct seen *seen);
 /* As resource_diff_fields, and other bytes under the same name are a replacement. */
 enum change asset_diff(const struct node *node, const struct field_list *want,
 		       const struct seen *seen, struct reasons *why);

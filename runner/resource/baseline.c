@@ -121,7 +121,7 @@ static int find_parts(const struct resource_ctx *ctx, const struct need_list *ne
 		.path = b->rootfs->path,
 		.sha256 = b->rootfs->sha256,
 	};
-	const char *digest = image ? json_opt_str(image->seen->record, "content", "") : "";
+	const char *digest = image ? json_opt_str(image->seen->record, "oci_digest", "") : "";
 	int kernel = kernel_lookup(ctx->host, &k, &ret->kernel, err);
 	int rootfs = kernel == 1 ? rootfs_lookup(ctx->host, &w, &ret->rootfs, err) : 0;
 	int store = rootfs == 1 ? image_lookup(ctx->host, digest, &ret->image, err) : 0;

@@ -29,6 +29,7 @@ static int image_observe(const struct resource_ctx *ctx, const struct node *node
 	const struct image_spec *i = node->spec;
 	char digest[DIGEST_HEX_SIZE];
 	struct image_have have = {0};
+	bool same;
 
 	seen->exists = seen->record != NULL;
 	seen->healthy = true;
@@ -40,10 +41,10 @@ static int image_observe(const struct resource_ctx *ctx, const struct node *node
 	r = image_lookup(ctx->host, digest, &have, err);
 	if (r < 0)
 		return resource_wrap(ctx, node, err);
+	same = seen->record && strcmp(json_opt_str(seen->record, "oci_digest", ""), digest) == 0;
+	asset_seen_same(same, r == 1 ? have.content : NULL, seen);
 	if (r == 1)
 		image_have_free(&have);
-	snprintf(seen->content, sizeof(seen->content), "%s", digest);
-	seen->exists = seen->record && r == 1;
 	return 0;
 }
 
@@ -63,9 +64,10 @@ static int image_create(const struct resource_ctx *ctx, const struct need_list *
 	if (r < 0)
 		return r;
 	auto_json struct json_object *extra = json_object_new_object();
+	json_add_str(extra, "oci_digest", have.digest);
 	json_add_str(extra, "store", have.store);
 	json_add_str(extra, "reference", have.reference);
-	r = asset_done(ctx, needs, node, have.digest, extra, ret, err);
+	r = asset_done(ctx, needs, node, have.content, extra, ret, err);
 	image_have_free(&have);
 	return r;
 }

@@ -1,0 +1,278 @@
+/* test_foreground.c - commands that stay until a VM ends: they are interrupted, the VM is taken
+ * away under them, its supervisor dies. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "apply_rig.h"
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "proc.h"
+#include "xalloc.h"
+
+TestSuite(foreground, .fini = apply_rig_cleanup);
+
+#define KEEP "--set", "baselines.web.keep_running=true"
+#define WAIT_MS 20000
+
+/* fcvm in the background. */
+struct child {
+	pid_t pid;
+	int out, err;
+	struct buf text; /* what it has said by now, on whichever was read */
+};
+
+static void child_free(struct child *c)
+{
+	if (c->pid > 0) {
+		(void)kill(c->pid, SIGCONT);
+		(void)kill(c->pid, SIGKILL);
+		(void)waitpid(c->pid, NULL, 0);
+	}
+	cleanup_close_p(&c->out);
+	cleanup_close_p(&c->err);
+	buf_free(&c->text);
+}
+#define auto_child __attribute__((cleanup(child_free)))
+
+__attribute__((noreturn)) static void child_exec(const struct apply_rig *r, char **argv, int out,
+						 int err)
+{
+	auto_free char *qemu = path_join(r->dir, "qemu");
+
+	(void)dup2(out, STDOUT_FILENO);
+	(void)dup2(err, STDERR_FILENO);
+	(void)setenv("FCVM_QEMU", qemu, 1);
+	(void)setenv("FCVM_ENGINE", "qemu", 1);
+	(void)execv(r->fcvm, argv);
+	_exit(127);
+}
+
+/* Words end with NULL. */
+static struct child start(const struct apply_rig *r, ...)
+{
+	const char *argv[16] = {r->fcvm, "--data-dir", r->data};
+	struct child c = {.text = BUF_INIT(1u << 20)};
+	int out[2], err[2];
+	size_t n = 3;
+	va_list ap;
+
+	va_start(ap, r);
+	for (const char *word; n < ARRAY_SIZE(argv) - 1 && (word = va_arg(ap, const char *));)
+		argv[n++] = word;
+	va_end(ap);
+	cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+	cr_assert_eq(pipe2(err, O_CLOEXEC), 0);
+	c.pid = fork();
+	cr_assert_geq(c.pid, 0);
+	if (c.pid == 0)
+		child_exec(r, (char **)(uintptr_t)argv, out[1], err[1]);
+	close(out[1]);
+	close(err[1]);
+	c.out = out[0];
+	c.err = err[0];
+	return c;
+}
+
+/* Reads until it has said that, or, what NULL, until it has ended. */
+static void read_until(struct child *c, int fd, const char *what)
+{
+	uint64_t deadline_ms = deadline_in(WAIT_MS);
+	char chunk[4096];
+	ssize_t n = 1;
+
+	while (n > 0 && !(what && strstr(buf_str(&c->text), what))) {
+		cr_assert_eq(io_wait(fd, POLLIN, deadline_ms), 1, "no '%s', only: %s",
+			     what ? what : "end", buf_str(&c->text));
+		n = read(fd, chunk, sizeof(chunk));
+		if (n > 0)
+			buf_add(&c->text, chunk, (size_t)n);
+	}
+	cr_assert(!what || n > 0, "it ended before '%s': %s", what, buf_str(&c->text));
+}
+
+/* What it says last is on stderr. */
+static int end_of(struct child *c)
+{
+	int status = -1;
+
+	read_until(c, c->err, NULL);
+	cr_assert_eq(waitpid(c->pid, &status, 0), c->pid);
+	c->pid = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* A fleet whose baseline goes on, and a snapshot "warm" of that baseline. */
+static void begin(struct apply_rig *r)
+{
+	apply_rig_make(r, 1, false);
+	apply_rig_run(r, 0, "apply", r->spec, KEEP, NULL);
+	apply_rig_run(r, 0, "snapshot", "create", "web", "--tag", "warm", NULL);
+}
+
+static void expect_only_the_fleet(struct apply_rig *r)
+{
+	auto_json struct json_object *rows = apply_rig_ps(r);
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		cr_expect_neq(strcmp(json_opt_str(row, "name", ""), "default.box"), 0,
+			      "a record is left");
+	}
+	auto_free char *dir = path_join(r->data, "sets/default/vms/box");
+	cr_expect_not(file_exists(dir), "a directory is left");
+}
+
+static void finish(struct apply_rig *r)
+{
+	apply_rig_run(r, 0, "destroy", "default", NULL);
+	apply_rig_finish(r);
+}
+
+/* The end to write to, once a VMM waits at the other. */
+static int open_gate(const char *path)
+{
+	uint64_t deadline_ms = deadline_in(WAIT_MS);
+	int fd = -1;
+
+	while ((fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK)) < 0 && errno == ENXIO &&
+	       now_ms() < deadline_ms)
+		(void)usleep(5000);
+	cr_assert_geq(fd, 0, "nobody came to the gate");
+	return fd;
+}
+
+/* The step is let end, and ends well: still the VM is not what anybody waits for any more. */
+Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
+{
+	static const int signals[] = {SIGTERM, SIGINT};
+	auto_apply_rig struct apply_rig r;
+
+	begin(&r);
+	auto_free char *path = path_join(r.dir, "gate");
+	auto_free char *script = xasprintf("fake.gate=%s", path);
+	cr_assert_eq(mkfifo(path, 0644), 0);
+	cr_assert_eq(chmod(path, 0644), 0);
+	apply_rig_script(&r, script);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		auto_child struct child c = start(&r, "snapshot", "run", "--network", "none",
+						  "--snapshot", "warm", "--name", "box", NULL);
+		auto_close int gate = open_gate(path);
+
+		cr_assert_eq(kill(c.pid, signals[i]), 0);
+		read_until(&c, c.err, "interrupted: what runs is let end");
+		cr_assert_eq(write(gate, "x", 1), 1);
+		cr_expect_eq(end_of(&c), 130, "%s", buf_str(&c.text));
+		cr_expect(strstr(buf_str(&c.text), "fcvm: error: interrupted\n"), "%s",
+			  buf_str(&c.text));
+		expect_only_the_fleet(&r);
+	}
+	apply_rig_script(&r, "");
+	finish(&r);
+}
+
+/* It sleeps through all of it: the supervisor's end, and that nothing is left to tell of it. */
+Test(foreground, a_vm_removed_while_its_command_is_stopped_ends_the_command)
+{
+	auto_apply_rig struct apply_rig r;
+	int status = -1;
+
+	begin(&r);
+	auto_child struct child c = start(&r, "snapshot", "run", "--network", "none", "--snapshot",
+					  "warm", "--name", "box", NULL);
+	read_until(&c, c.out, "tick ");
+	cr_assert_eq(kill(c.pid, SIGSTOP), 0);
+	cr_assert_eq(waitpid(c.pid, &status, WUNTRACED), c.pid);
+	cr_assert(WIFSTOPPED(status));
+	apply_rig_run(&r, 0, "rm", "default.box", NULL);
+	cr_assert_eq(kill(c.pid, SIGCONT), 0);
+	cr_expect_eq(end_of(&c), 1, "%s", buf_str(&c.text));
+	cr_expect(strstr(buf_str(&c.text), "fcvm: error: the VM was removed\n"), "%s",
+		  buf_str(&c.text));
+	expect_only_the_fleet(&r);
+	finish(&r);
+}
+
+static void await_sleep(pid_t pid)
+{
+	auto_free char *path = xasprintf("/proc/%d/stat", (int)pid);
+	uint64_t deadline_ms = deadline_in(WAIT_MS);
+	char state = 0;
+
+	while (state != 'S' && now_ms() < deadline_ms) {
+		auto_buf struct buf text = BUF_INIT(65536);
+
+		cr_assert_geq(file_read(path, 65535, &text, NULL), 0);
+		const char *end = strrchr(buf_str(&text), ')');
+		cr_assert(end && end[1] == ' ');
+		state = end[2];
+	}
+	cr_assert_eq(state, 'S');
+}
+
+static void save(const char *dir, const char *name, struct json_object *o)
+{
+	auto_free char *path = path_join(dir, name);
+	struct err err = {0};
+
+	cr_assert_geq(file_mkdir_p(dir, 0700, &err), 0, "%s", err.msg);
+	cr_assert_geq(json_save(path, o, &err), 0, "%s", err.msg);
+}
+
+/* What set "s" knows of a VM "web", and what the VM's supervisor has written, log and all. */
+static void write_vm(const struct apply_rig *r, pid_t supervisor)
+{
+	auto_free char *dir = path_join(r->data, "sets/s/vms/web");
+	auto_free char *records = path_join(r->data, "sets/s/records/baseline");
+	auto_free char *logs = path_join(dir, "logs"), *log = path_join(logs, "main.log");
+	auto_json struct json_object *record = json_object_new_object();
+	auto_json struct json_object *status = json_object_new_object();
+	struct json_object *who = json_object_new_object();
+	struct proc_id id = {0};
+	struct err err = {0};
+	static const char line[] = "2026-01-02T03:04:05.000000000Z stdout F hello\n";
+
+	cr_assert_eq(proc_id_of(supervisor, &id, &err), 0, "%s", err.msg);
+	json_add_u64(who, "pid", (uint64_t)id.pid);
+	json_add_u64(who, "start_time", id.start_time);
+	json_add_str(who, "boot_id", id.boot_id);
+	json_add(status, "supervisor", who);
+	save(dir, "status.json", status);
+	json_add_u64(record, "v", 1);
+	json_add_str(record, "kind", "baseline");
+	json_add_str(record, "name", "web");
+	json_add_str(record, "state", "ready");
+	json_add_str(record, "dir", dir);
+	save(records, "web.json", record);
+	cr_assert_geq(file_mkdir_p(logs, 0700, &err), 0, "%s", err.msg);
+	cr_assert_geq(file_replace(log, line, sizeof(line) - 1, 0600, &err), 0, "%s", err.msg);
+}
+
+/* One that has no file open, whose closing would be an event in the directory of logs. */
+Test(foreground, a_killed_supervisor_ends_logs_that_follow_it)
+{
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	auto_child struct child supervisor = {.pid = fork(), .out = -1, .err = -1};
+	cr_assert_geq(supervisor.pid, 0);
+	if (supervisor.pid == 0)
+		for (;;)
+			(void)pause();
+	write_vm(&r, supervisor.pid);
+	auto_child struct child c = start(&r, "logs", "-f", "s.web", NULL);
+	read_until(&c, c.out, "hello\n");
+	await_sleep(c.pid);
+	cr_assert_eq(kill(supervisor.pid, SIGKILL), 0);
+	cr_expect_eq(end_of(&c), 0, "%s", buf_str(&c.text));
+}
