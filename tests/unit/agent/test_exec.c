@@ -7,6 +7,7 @@
 
 #include "agent_rig.h"
 #include "cleanup.h"
+#include "container_rig.h"
 #include "file.h"
 #include "io.h"
 #include "proto.h"
@@ -297,6 +298,39 @@ Test(exec, the_end_of_stdin_is_the_end_of_file_of_a_terminal)
 	cr_expect_str_eq(buf_str(&c.out), "up\r\ntext\r\nend\r\n");
 	client_close(&c);
 	agent_rig_free(&r);
+}
+
+/* Without the fix accept() blocks the whole loop, so nothing but Criterion can end the test. */
+Test(exec, a_terminal_of_a_container_whose_crun_never_connects_ends_with_it, .timeout = 60)
+{
+	static const struct {
+		const char *crun;
+		uint64_t timeout_ms;
+		int code;
+		const char *text;
+	} cases[] = {
+		{"exit 9", 0, 9, ""},
+		{"kill -KILL $$", 0, 137, ""},
+		{"exec sleep 1000", 50, 124, "timed out after 50ms"},
+	};
+	struct container_rig r;
+
+	container_rig_new(&r, "exec sleep 1000");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct client c;
+
+		container_rig_program(&r, "crun", cases[i].crun);
+		start(&r.rig, &c, ARGV("id"),
+		      (struct how){.container = CONTAINER_RIG_NAME,
+				   .tty = true,
+				   .timeout_ms = cases[i].timeout_ms});
+		RIG_UNTIL(&r.rig, c.closed);
+		cr_expect(c.ended, "%s", cases[i].crun);
+		cr_expect_eq(c.code, cases[i].code, "%s: %d", cases[i].crun, c.code);
+		cr_expect_str_eq(c.text, cases[i].text, "%s: %s", cases[i].crun, c.text);
+		client_close(&c);
+	}
+	container_rig_free(&r);
 }
 
 Test(exec, hostile_frames_end_the_connection_or_the_command_and_nothing_else)
