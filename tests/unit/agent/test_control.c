@@ -277,6 +277,62 @@ Test(control, a_second_prepare_waits_for_nobody_and_is_refused)
 	agent_rig_free(&r);
 }
 
+/* Sends without waiting; the reply to id is to be seen in code. */
+static void send_request(struct client *c, uint16_t msg, uint64_t id, const struct buf *more)
+{
+	auto_buf struct buf body = BUF_INIT(AGENT_CONTROL_MAX);
+
+	tlv_put_u64(&body, TAG_ID, id);
+	buf_add(&body, buf_str(more), more->len);
+	chan_send_buf(c->chan, msg, &body);
+}
+
+static uint64_t reply_number(const struct client *c, uint16_t tag)
+{
+	uint64_t n = 0;
+
+	cr_assert_eq(proto_find_u64((const uint8_t *)buf_str(&c->last), c->last.len, tag, 0, &n,
+				    NULL),
+		     0);
+	return n;
+}
+
+Test(control, a_prepare_that_is_thawed_before_its_freeze_does_not_freeze)
+{
+	static const struct {
+		const char *what, *hook;
+		uint64_t settle_ms;
+	} cases[] = {{"hook", "sleep 0.3", 0}, {"settle", NULL, 300}, {"sync", NULL, 0}};
+	struct agent_rig r;
+	struct client c;
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_buf struct buf body = BUF_INIT(4096);
+		auto_free char *text = NULL;
+		int before = c.frames;
+
+		if (cases[i].hook)
+			put_hook(&body, cases[i].hook, 0);
+		tlv_put_u64(&body, TAG_SETTLE_MS, cases[i].settle_ms);
+		/* Both are there when the agent looks: nothing of PREPARE can be over. */
+		send_request(&c, MSG_PREPARE, 500, &body);
+		buf_reset(&body);
+		send_request(&c, MSG_THAW, 501, &body);
+		RIG_UNTIL(&r, c.frames == before + 2);
+		cr_expect_eq(reply_number(&c, TAG_ID), 500, "%s", cases[i].what);
+		cr_expect_eq(reply_number(&c, TAG_CODE), ECANCELED, "%s", cases[i].what);
+		cr_assert_eq(proto_find_str((const uint8_t *)buf_str(&c.last), c.last.len, TAG_TEXT,
+					    500, &text, NULL),
+			     1);
+		cr_expect_str_eq(text, "the workload was thawed meanwhile", "%s: %s", cases[i].what,
+				 text);
+	}
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
 Test(control, a_shutdown_replies_before_it_ends_the_agent)
 {
 	struct agent_rig r;
