@@ -443,8 +443,8 @@ static void kill_all(struct container *c)
 {
 	c->killed = true;
 	(void)cgroup_kill(AGENT_CGROUP, NULL);
-	if (loop_timer(c->agent->loop, &c->stop_timer, KILL_TIMEOUT_MS, 0, on_stop_timer, c,
-		       NULL) < 0)
+	if (loop_timer(c->agent->loop, &c->stop_timer, KILL_TIMEOUT_MS, 0, on_stop_timer, c, NULL) <
+	    0)
 		set_exited(c, 137, "it could not be stopped in time");
 }
 

@@ -1,4 +1,5 @@
-/* container_rig.h - an agent with a container that runs, and what Podman and crun would be: scripts.
+/* container_rig.h - an agent with a container that runs, and what Podman and crun would be:
+ * scripts.
  *
  * The container is a shell of the test's; all directories Podman owns are hidden. Needs root. */
 #ifndef FCVM_TEST_CONTAINER_RIG_H

@@ -294,9 +294,9 @@ static uint64_t reply_number(const struct client *c, uint16_t tag)
 {
 	uint64_t n = 0;
 
-	cr_assert_eq(proto_find_u64((const uint8_t *)buf_str(&c->last), c->last.len, tag, 0, &n,
-				    NULL),
-		     0);
+	cr_assert_eq(
+		proto_find_u64((const uint8_t *)buf_str(&c->last), c->last.len, tag, 0, &n, NULL),
+		0);
 	return n;
 }
 
@@ -407,8 +407,8 @@ static void ask_for_shutdown(struct container_rig *c)
 
 static void end_of_shutdown(struct container_rig *c)
 {
-	RIG_UNTIL(&c->rig, c->control.last_type == MSG_REPLY &&
-				   reply_number(&c->control, TAG_ID) == 600);
+	RIG_UNTIL(&c->rig,
+		  c->control.last_type == MSG_REPLY && reply_number(&c->control, TAG_ID) == 600);
 	cr_expect_eq(reply_number(&c->control, TAG_CODE), 0);
 	cr_expect_eq(loop_run(c->rig.loop, NULL), 0);
 	container_rig_free(c);
