@@ -47,6 +47,7 @@ struct container {
 	int exit_code;
 	char *why; /* what the exit event says */
 	struct freezer freezer;
+	bool frozen; /* or about to be, while the freezer works */
 	struct loop_source stop_timer;
 	bool killed;
 	void (*stopped)(void *data);
@@ -397,20 +398,34 @@ int container_run(struct agent *agent, struct proto_container *spec, struct err 
 int container_freeze(struct agent *agent, void (*done)(void *data, int r), void *data,
 		     struct err *err)
 {
+	struct container *c = agent->container;
+	int r;
+
 	/* Without a machine of our own there is no workload either. */
 	if (!agent->machine) {
+		c->frozen = true;
 		done(data, 0);
 		return 0;
 	}
-	return freezer_start(&agent->container->freezer, agent->loop, AGENT_CGROUP,
-			     FREEZE_TIMEOUT_MS, done, data, err);
+	r = freezer_start(&c->freezer, agent->loop, AGENT_CGROUP, FREEZE_TIMEOUT_MS, done, data,
+			  err);
+	if (r == 0)
+		c->frozen = true;
+	return r;
 }
 
 int container_thaw(struct agent *agent, struct err *err)
 {
-	freezer_abort(&agent->container->freezer);
-	return agent->machine ? cgroup_thaw(AGENT_CGROUP, err) : 0;
+	struct container *c = agent->container;
+
+	freezer_abort(&c->freezer);
+	int r = agent->machine ? cgroup_thaw(AGENT_CGROUP, err) : 0;
+	if (r == 0)
+		c->frozen = false;
+	return r;
 }
+
+static void kill_all(struct container *c);
 
 static void on_stop_timer(struct loop *loop, struct loop_source *src, uint32_t events)
 {
@@ -418,14 +433,19 @@ static void on_stop_timer(struct loop *loop, struct loop_source *src, uint32_t e
 
 	(void)loop;
 	(void)events;
-	if (c->killed) {
+	if (c->killed)
 		set_exited(c, 137, "it did not end after SIGKILL");
-		return;
-	}
+	else
+		kill_all(c);
+}
+
+static void kill_all(struct container *c)
+{
 	c->killed = true;
 	(void)cgroup_kill(AGENT_CGROUP, NULL);
-	(void)loop_timer(c->agent->loop, &c->stop_timer, KILL_TIMEOUT_MS, 0, on_stop_timer, c,
-			 NULL);
+	if (loop_timer(c->agent->loop, &c->stop_timer, KILL_TIMEOUT_MS, 0, on_stop_timer, c, NULL) <
+	    0)
+		set_exited(c, 137, "it could not be stopped in time");
 }
 
 void container_stop(struct agent *agent, uint64_t grace_ms, void (*done)(void *data), void *data)
@@ -438,6 +458,11 @@ void container_stop(struct agent *agent, uint64_t grace_ms, void (*done)(void *d
 	}
 	c->stopped = done;
 	c->stopped_data = data;
+	/* This may be a clone that has no identity yet: not even its end may run there. */
+	if (c->frozen && !c->freezer.done) {
+		kill_all(c);
+		return;
+	}
 	(void)container_thaw(agent, NULL);
 	if (c->pidfd >= 0)
 		(void)syscall(SYS_pidfd_send_signal, c->pidfd, SIGTERM, NULL, 0);

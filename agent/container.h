@@ -33,7 +33,8 @@ void container_announce(struct agent *agent);
 int container_freeze(struct agent *agent, void (*done)(void *data, int r), void *data,
 		     struct err *err);
 int container_thaw(struct agent *agent, struct err *err);
-/* SIGTERM, SIGKILL after grace_ms; done when it has ended (at once when none runs). */
+/* SIGTERM, SIGKILL after grace_ms, or at once when all is frozen; done when it has ended (at once
+ * when none runs). */
 void container_stop(struct agent *agent, uint64_t grace_ms, void (*done)(void *data), void *data);
 
 #endif

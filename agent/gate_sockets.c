@@ -15,6 +15,7 @@
 #include "netlink.h"
 
 #define SOCKETS_MAX 65536u
+#define TIMER_TIMEWAIT 3 /* idiag_timer */
 
 struct diag_request {
 	struct nlmsghdr head;
@@ -45,6 +46,9 @@ static void collect(void *data, const struct nlmsghdr *m)
 	if (m->nlmsg_type != SOCK_DIAG_BY_FAMILY || m->nlmsg_len < NLMSG_LENGTH(sizeof(msg)))
 		return;
 	memcpy(&msg, (const char *)m + NLMSG_HDRLEN, sizeof(msg));
+	/* An orphaned FIN_WAIT2 is one too, whatever its state says. */
+	if (msg.idiag_timer == TIMER_TIMEWAIT)
+		return;
 	if (!is_loopback(msg.idiag_family, msg.id.idiag_src) ||
 	    !is_loopback(msg.idiag_family, msg.id.idiag_dst))
 		buf_add(data, &msg, sizeof(msg));
@@ -74,7 +78,7 @@ static int end_family(int fd, uint8_t family, struct err *err)
 	struct diag_request req = request_for(SOCK_DIAG_BY_FAMILY, family);
 	int r;
 
-	/* TIME_WAIT holds no one up, and 6.1 cannot end it. */
+	/* Timewait holds no one up, and 6.1 cannot end it. */
 	req.body.idiag_states = ~(1u << TCP_LISTEN | 1u << TCP_CLOSE | 1u << TCP_TIME_WAIT);
 	r = netlink_dump(fd, &req.head, collect, &found);
 	/* No such family or no tcp_diag module: nothing of the kind can be there to end. */

@@ -263,6 +263,9 @@ static int start_in_container(struct launch *l, const struct launch_spec *spec, 
 		r = crun_exec_new(l->agent, &view, spec, &l->crun, err);
 	if (r == 0 && spec->tty)
 		r = io_unix_listen(crun_exec_console(l->crun), 1, &l->console_fd, err);
+	/* Whoever ends without connecting must not keep us in accept(). */
+	if (r == 0 && spec->tty)
+		r = io_set_nonblock(l->console_fd, true);
 	if (r == 0 && spec->tty)
 		r = loop_add(l->agent->loop, &l->console, l->console_fd, EPOLLIN,
 			     on_console_connect, l, err);

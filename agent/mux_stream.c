@@ -124,8 +124,9 @@ static bool stream_settle(struct mux_stream *st)
 		stream_free(st);
 		return false;
 	}
-	/* Nobody reads fd any more, and all it had to say is sent. */
-	if (st->hup && st->fin_sent) {
+	/* Nobody reads fd any more, and all it had to say is sent. A host's client that is gone
+	 * does not wait for a service that does not read: what it began is to end. */
+	if (st->hup && (st->fin_sent || (st->mux->host && st->credit == 0))) {
 		stream_abort(st);
 		return false;
 	}
@@ -191,8 +192,9 @@ void mux_stream_fin(struct mux_stream *st)
 
 void mux_stream_reset(struct mux_stream *st)
 {
-	/* After a FIN the peer has only stopped listening: what it sent still goes to fd. */
-	if (!st->fin_got) {
+	/* After a FIN the peer has only stopped listening: what it sent still goes to fd. Of a
+	 * host's client it ends the service, which may never read the rest. */
+	if (!st->fin_got || (!st->mux->host && pending_in(st) > 0)) {
 		mux_stream_drop(st, -ECONNRESET);
 		return;
 	}
@@ -233,6 +235,7 @@ static void read_local(struct mux_stream *st)
 		mux_queue_put(&st->mux->bulk, TAKE_PTR(node));
 		st->credit -= (uint32_t)n;
 		line_up(st);
+		(void)stream_settle(st);
 		return;
 	}
 	if (n < 0 && errno == EINTR) {

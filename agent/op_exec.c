@@ -21,13 +21,14 @@
 
 #define STDIN_HIGH (256u << 10) /* held for a command that does not read; then the peer waits */
 #define OUT_READ (32u << 10)
-#define DRAIN_READS 4096 /* at most 128 MiB of what pipes hold at the end: they hold 64 KiB */
+#define TTY_HOLDS (128u << 10) /* more than a terminal keeps; FIONREAD tells less than there is */
 
 struct out {
 	struct exec *exec;
 	uint16_t msg;
 	int fd;
 	bool watched;
+	size_t left; /* once the command has ended: what is to be read at most */
 	struct loop_source src;
 };
 
@@ -37,6 +38,9 @@ struct exec {
 	struct launch *launch;
 	bool started;
 	bool tty;
+	bool ending; /* the command has ended: its code follows what it wrote */
+	int code;
+	char *text;
 	struct out outs[2]; /* stdout (and the terminal), stderr */
 	int in_fd;
 	struct loop_source in_src;
@@ -66,6 +70,7 @@ static void exec_free(struct exec *e)
 	for (int i = 0; i < 2; i++)
 		close_out(&e->outs[i]);
 	buf_free(&e->in);
+	free(e->text);
 	free(e);
 }
 
@@ -76,9 +81,12 @@ static void exec_free(struct exec *e)
 static bool forward_out(struct out *o)
 {
 	uint8_t piece[OUT_READ];
-	ssize_t n = read(o->fd, piece, sizeof(piece));
+	size_t max = o->exec->ending && o->left < sizeof(piece) ? o->left : sizeof(piece);
+	ssize_t n = read(o->fd, piece, max);
 
 	if (n > 0) {
+		if (o->exec->ending)
+			o->left -= (size_t)n;
 		chan_send(o->exec->chan, o->msg, piece, (size_t)n);
 		return true;
 	}
@@ -110,11 +118,17 @@ static void watch_out(struct out *o)
 				      NULL) == 0;
 }
 
+static bool finish_output(struct exec *e);
+
 static void on_drained(struct chan *chan, void *data)
 {
 	struct exec *e = data;
 
 	(void)chan;
+	if (e->ending) {
+		(void)finish_output(e);
+		return;
+	}
 	for (int i = 0; i < 2; i++)
 		watch_out(&e->outs[i]);
 }
@@ -224,18 +238,51 @@ static void send_exit(struct exec *e, int code, const char *text)
 	exec_free(e);
 }
 
+/* As far as the peer takes it now. True when that was all, and the exec is gone. */
+static bool finish_output(struct exec *e)
+{
+	for (int i = 0; i < 2; i++) {
+		struct out *o = &e->outs[i];
+
+		while (o->fd >= 0 && o->left > 0) {
+			if (chan_full(e->chan))
+				return false;
+			if (!forward_out(o))
+				break;
+		}
+	}
+	send_exit(e, e->code, e->text);
+	return true;
+}
+
+/* What the command wrote is in the pipes by now. What its background children may still write is
+ * not waited for. */
+static size_t held_by(const struct exec *e, int fd)
+{
+	int n = 0;
+
+	if (e->tty)
+		return TTY_HOLDS;
+	return fd >= 0 && ioctl(fd, FIONREAD, &n) == 0 ? (size_t)n : 0;
+}
+
 static void on_ended(void *data, int code, const char *text)
 {
 	struct exec *e = data;
 
 	e->launch = NULL;
-	/* What the command wrote is in the pipes by now. What its background children may still
-	 * write is not waited for. */
-	for (int i = 0; i < 2; i++)
-		for (int n = 0; e->outs[i].fd >= 0 && n < DRAIN_READS; n++)
-			if (!forward_out(&e->outs[i]))
-				break;
-	send_exit(e, code, text);
+	e->ending = true;
+	e->code = code;
+	e->text = xstrdup(text);
+	close_in(e);
+	for (int i = 0; i < 2; i++) {
+		loop_remove(e->agent->loop, &e->outs[i].src);
+		e->outs[i].left = held_by(e, e->outs[i].fd);
+	}
+	/* Last: frames that waited may end this exec. A client may read only when it has written.
+	 */
+	if (!finish_output(e))
+		chan_pause(e->chan, false);
 }
 
 static void on_console(void *data, int master)

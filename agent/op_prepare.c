@@ -1,6 +1,7 @@
 #include "op_prepare.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ struct prepare {
 	struct agent *agent;
 	struct control_request req;
 	uint64_t settle_ms;
+	bool thawed; /* before there was a freeze: it must not come any more */
 	struct loop_source timer;
 	struct child sync;
 };
@@ -37,12 +39,17 @@ static void give_up(struct prepare *p, int code, const char *text)
 	(void)op_thaw(agent, NULL);
 }
 
+static void cancel(struct prepare *p)
+{
+	finish(p, -ECANCELED, "the workload was thawed meanwhile");
+}
+
 static void on_frozen(void *data, int r)
 {
 	struct prepare *p = data;
 
 	if (r == -ECANCELED) {
-		finish(p, r, "the workload was thawed meanwhile");
+		cancel(p);
 		return;
 	}
 	if (r < 0) {
@@ -59,6 +66,10 @@ static void on_synced(void *data, const struct child_end *end)
 	struct err err = {0};
 
 	(void)end;
+	if (p->thawed) {
+		cancel(p);
+		return;
+	}
 	health_pause(p->agent);
 	int r = container_freeze(p->agent, on_frozen, p, &err);
 	if (r < 0)
@@ -89,7 +100,10 @@ static void on_settled(struct loop *loop, struct loop_source *src, uint32_t even
 
 	(void)events;
 	loop_remove(loop, src);
-	start_sync(p);
+	if (p->thawed)
+		cancel(p);
+	else
+		start_sync(p);
 }
 
 static void on_hooks(void *data, int code, const char *text)
@@ -99,6 +113,10 @@ static void on_hooks(void *data, int code, const char *text)
 
 	if (code < 0) {
 		finish(p, code, text);
+		return;
+	}
+	if (p->thawed) {
+		cancel(p);
 		return;
 	}
 	if (!p->settle_ms) {
@@ -129,6 +147,8 @@ int op_thaw(struct agent *agent, struct err *err)
 {
 	int r = container_thaw(agent, err);
 
+	if (under_way)
+		under_way->thawed = true;
 	if (r == 0)
 		health_begin(agent);
 	return r;

@@ -8,7 +8,8 @@
 /* Takes *hooks. Replies once the workload stands still, with its output delivered. */
 void op_prepare(struct agent *agent, const struct control_request *req, struct proto_hooks *hooks,
 		uint64_t settle_ms);
-/* The source goes on: thaws, probes again. */
+/* The source goes on: thaws, probes again. A PREPARE under way fails with -ECANCELED instead of
+ * freezing later. */
 int op_thaw(struct agent *agent, struct err *err);
 
 #endif

@@ -10,6 +10,7 @@
 #include "io.h"
 #include "logs.h"
 #include "op_hooks.h"
+#include "op_shutdown.h"
 #include "volume_host.h"
 #include "volumes.h"
 #include "xalloc.h"
@@ -139,6 +140,10 @@ static void on_volumes(void *data, int code, const char *text)
 	struct resume *r = data;
 	struct err err = {0};
 
+	if (op_shutdown_under_way()) {
+		finish(r, -ECANCELED, "the guest is shutting down");
+		return;
+	}
 	if (code >= 0) {
 		passed(r, "volumes");
 		code = container_thaw(r->agent, &err);

@@ -95,3 +95,8 @@ void op_shutdown(struct agent *agent, const struct control_request *req, uint64_
 	under_way->req = *req;
 	container_stop(agent, grace_ms, on_stopped, under_way);
 }
+
+bool op_shutdown_under_way(void)
+{
+	return under_way;
+}

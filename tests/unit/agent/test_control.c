@@ -1,12 +1,15 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent_rig.h"
 #include "cleanup.h"
+#include "container.h"
+#include "crun_rig.h"
 #include "file.h"
 #include "io.h"
 #include "logs.h"
@@ -277,6 +280,62 @@ Test(control, a_second_prepare_waits_for_nobody_and_is_refused)
 	agent_rig_free(&r);
 }
 
+/* Sends without waiting; the reply to id is to be seen in code. */
+static void send_request(struct client *c, uint16_t msg, uint64_t id, const struct buf *more)
+{
+	auto_buf struct buf body = BUF_INIT(AGENT_CONTROL_MAX);
+
+	tlv_put_u64(&body, TAG_ID, id);
+	buf_add(&body, buf_str(more), more->len);
+	chan_send_buf(c->chan, msg, &body);
+}
+
+static uint64_t reply_number(const struct client *c, uint16_t tag)
+{
+	uint64_t n = 0;
+
+	cr_assert_eq(
+		proto_find_u64((const uint8_t *)buf_str(&c->last), c->last.len, tag, 0, &n, NULL),
+		0);
+	return n;
+}
+
+Test(control, a_prepare_that_is_thawed_before_its_freeze_does_not_freeze)
+{
+	static const struct {
+		const char *what, *hook;
+		uint64_t settle_ms;
+	} cases[] = {{"hook", "sleep 0.3", 0}, {"settle", NULL, 300}, {"sync", NULL, 0}};
+	struct agent_rig r;
+	struct client c;
+
+	agent_rig_new(&r);
+	client_open(&r, AGENT_PORT_CONTROL, &c);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_buf struct buf body = BUF_INIT(4096);
+		auto_free char *text = NULL;
+		int before = c.frames;
+
+		if (cases[i].hook)
+			put_hook(&body, cases[i].hook, 0);
+		tlv_put_u64(&body, TAG_SETTLE_MS, cases[i].settle_ms);
+		/* Both are there when the agent looks: nothing of PREPARE can be over. */
+		send_request(&c, MSG_PREPARE, 500, &body);
+		buf_reset(&body);
+		send_request(&c, MSG_THAW, 501, &body);
+		RIG_UNTIL(&r, c.frames == before + 2);
+		cr_expect_eq(reply_number(&c, TAG_ID), 500, "%s", cases[i].what);
+		cr_expect_eq(reply_number(&c, TAG_CODE), ECANCELED, "%s", cases[i].what);
+		cr_assert_eq(proto_find_str((const uint8_t *)buf_str(&c.last), c.last.len, TAG_TEXT,
+					    500, &text, NULL),
+			     1);
+		cr_expect_str_eq(text, "the workload was thawed meanwhile", "%s: %s", cases[i].what,
+				 text);
+	}
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
 Test(control, a_shutdown_replies_before_it_ends_the_agent)
 {
 	struct agent_rig r;
@@ -316,6 +375,93 @@ Test(control, a_shutdown_waits_until_the_logs_are_taken)
 	agent_fini(&r.agent);
 	loop_free_p(&r.loop);
 	(void)file_remove_tree(r.dir, NULL);
+}
+
+#define CGROUP_KILL AGENT_CGROUP "/cgroup.kill"
+
+static void read_kills(struct buf *out)
+{
+	buf_reset(out);
+	cr_assert_eq(file_read(CGROUP_KILL, 64, out, NULL), 0);
+}
+
+/* The rig's cgroup is a plain file: it tells what was asked of the kernel, and the killing is ours.
+ */
+static void workload_with_a_trap(struct crun_rig *c)
+{
+	crun_rig_new(c, "trap 'touch termed; exit 0' TERM; touch trapped\n"
+			     "while :; do sleep 0.01; done");
+	auto_free char *trapped = path_join(c->rig.dir, "trapped");
+	cr_assert_eq(file_mkdir_p(AGENT_CGROUP, 0755, NULL), 0);
+	cr_assert_eq(file_replace(CGROUP_KILL, "", 0, 0644, NULL), 0);
+	RIG_UNTIL(&c->rig, file_exists(trapped));
+}
+
+static void ask_for_shutdown(struct crun_rig *c)
+{
+	auto_buf struct buf body = BUF_INIT(256);
+
+	tlv_put_u64(&body, TAG_GRACE_MS, 600000);
+	send_request(&c->control, MSG_SHUTDOWN, 600, &body);
+}
+
+static void end_of_shutdown(struct crun_rig *c)
+{
+	RIG_UNTIL(&c->rig,
+		  c->control.last_type == MSG_REPLY && reply_number(&c->control, TAG_ID) == 600);
+	cr_expect_eq(reply_number(&c->control, TAG_CODE), 0);
+	cr_expect_eq(loop_run(c->rig.loop, NULL), 0);
+	crun_rig_free(c);
+}
+
+Test(control, a_shutdown_lets_a_workload_end_itself_unless_it_is_frozen)
+{
+	static const struct {
+		const char *what;
+		bool thaw, killed;
+	} cases[] = {{"thawed", true, false}, {"frozen, perhaps in a clone", false, true}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_buf struct buf kills = BUF_INIT(128);
+		struct crun_rig c;
+		char text[512];
+
+		workload_with_a_trap(&c);
+		auto_free char *termed = path_join(c.rig.dir, "termed");
+		cr_assert_eq(call(&c.rig, &c.control, MSG_PREPARE, NULL, text), 0);
+		if (cases[i].thaw)
+			cr_assert_eq(call(&c.rig, &c.control, MSG_THAW, NULL, text), 0);
+		ask_for_shutdown(&c);
+		RIG_UNTIL(&c.rig, (read_kills(&kills), kills.len > 0) ||
+					  container_state(&c.rig.agent) == CONTAINER_EXITED);
+		cr_expect_str_eq(buf_str(&kills), cases[i].killed ? "1" : "", "%s", cases[i].what);
+		(void)kill(c.pid, SIGKILL);
+		RIG_UNTIL(&c.rig, container_state(&c.rig.agent) == CONTAINER_EXITED);
+		cr_expect_eq(file_exists(termed), !cases[i].killed, "%s", cases[i].what);
+		end_of_shutdown(&c);
+	}
+}
+
+Test(control, a_resume_during_a_shutdown_neither_thaws_nor_runs_hooks)
+{
+	struct crun_rig c;
+	char text[512];
+	auto_buf struct buf body = BUF_INIT(4096);
+	auto_buf struct buf script = BUF_INIT(256);
+	struct proto_resume id = an_identity();
+
+	workload_with_a_trap(&c);
+	auto_free char *mark = path_join(c.rig.dir, "hooked");
+	buf_addf(&script, "touch %s", mark);
+	proto_put_resume(&body, &id);
+	put_hook(&body, buf_str(&script), 0);
+	cr_assert_eq(call(&c.rig, &c.control, MSG_PREPARE, NULL, text), 0);
+	ask_for_shutdown(&c);
+	cr_expect_eq(call(&c.rig, &c.control, MSG_RESUME, &body, text), ECANCELED);
+	cr_expect_str_eq(text, "the guest is shutting down", "%s", text);
+	(void)kill(c.pid, SIGKILL);
+	end_of_shutdown(&c);
+	cr_expect_not(file_exists(mark));
 }
 
 Test(control, there_is_no_service_on_other_ports)

@@ -7,6 +7,7 @@
 
 #include "agent_rig.h"
 #include "cleanup.h"
+#include "crun_rig.h"
 #include "file.h"
 #include "io.h"
 #include "proto.h"
@@ -120,15 +121,24 @@ Test(exec, a_command_says_what_it_writes_and_how_it_ends)
 	}
 }
 
+enum { PATTERN = 10 << 20 };
+
+static uint8_t *pattern_new(void)
+{
+	uint8_t *data = xmalloc(PATTERN);
+
+	for (size_t i = 0; i < PATTERN; i++)
+		data[i] = (uint8_t)(i * 2654435761u >> 13);
+	return data;
+}
+
 Test(exec, ten_mebibytes_go_through_cat_unchanged)
 {
-	enum { SIZE = 10 << 20, STEP = 60000 };
+	enum { SIZE = PATTERN, STEP = 60000 };
 	struct agent_rig r;
 	struct client c;
-	uint8_t *data = xmalloc(SIZE);
+	uint8_t *data = pattern_new();
 
-	for (size_t i = 0; i < SIZE; i++)
-		data[i] = (uint8_t)(i * 2654435761u >> 13);
 	agent_rig_new(&r);
 	start(&r, &c, ARGV("cat"), (struct how){0});
 	for (size_t at = 0; at < SIZE;) {
@@ -174,6 +184,71 @@ Test(exec, a_client_that_does_not_read_stops_the_command_and_not_the_agent)
 	agent_rig_free(&r);
 }
 
+static bool gone(pid_t pid)
+{
+	return kill(pid, 0) < 0;
+}
+
+/* One of a command's own outputs, written by the test. */
+struct tap {
+	int fd;
+	size_t len; /* written so far, of the pattern */
+};
+
+static struct tap tap_open(pid_t pid, int fd)
+{
+	auto_free char *path = xasprintf("/proc/%d/fd/%d", (int)pid, fd);
+	struct tap t = {.fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)};
+
+	cr_assert_geq(t.fd, 0);
+	cr_assert_eq(fcntl(t.fd, F_SETPIPE_SZ, 1 << 20), 1 << 20);
+	return t;
+}
+
+/* False when nothing more went in. */
+static bool tap_fill(struct tap *t, const uint8_t *pattern)
+{
+	ssize_t n = write(t->fd, pattern + t->len, PATTERN - t->len);
+
+	if (n > 0)
+		t->len += (size_t)n;
+	return n > 0;
+}
+
+Test(exec, all_that_large_pipes_hold_at_the_end_reaches_a_client_that_reads_late)
+{
+	struct agent_rig r;
+	struct client c;
+	uint8_t *pattern = pattern_new();
+
+	agent_rig_new(&r);
+	start(&r, &c, ARGV("sh", "-c", "echo $$; read x; exit 3"), (struct how){0});
+	RIG_UNTIL(&r, memchr(buf_str(&c.out), '\n', c.out.len));
+	pid_t pid = (pid_t)strtoul(c.out.data, NULL, 10);
+	struct tap taps[] = {tap_open(pid, 1), tap_open(pid, 2)};
+	buf_reset(&c.out);
+	/* Until socket, queue and both pipes are full. */
+	chan_pause(c.chan, true);
+	while (tap_fill(&taps[0], pattern) || tap_fill(&taps[1], pattern) ||
+	       loop_once(r.loop, 50, NULL) > 0)
+		;
+	for (int i = 0; i < 2; i++)
+		(void)close(taps[i].fd);
+	chan_send(c.chan, MSG_EXEC_STDIN, "\n", 1);
+	RIG_UNTIL(&r, gone(pid));
+	chan_pause(c.chan, false);
+	RIG_UNTIL(&r, c.closed);
+	cr_expect(c.ended);
+	cr_expect_eq(c.code, 3);
+	cr_assert_eq(c.out.len, taps[0].len);
+	cr_assert_eq(c.err.len, taps[1].len);
+	cr_expect_eq(memcmp(c.out.data, pattern, c.out.len), 0);
+	cr_expect_eq(memcmp(c.err.data, pattern, c.err.len), 0);
+	free(pattern);
+	client_close(&c);
+	agent_rig_free(&r);
+}
+
 Test(exec, a_command_that_does_not_read_holds_its_client_up_and_frees_it_when_it_ends)
 {
 	static uint8_t block[60000];
@@ -191,11 +266,6 @@ Test(exec, a_command_that_does_not_read_holds_its_client_up_and_frees_it_when_it
 	cr_expect_eq(c.code, 5);
 	client_close(&c);
 	agent_rig_free(&r);
-}
-
-static bool gone(pid_t pid)
-{
-	return kill(pid, 0) < 0;
 }
 
 Test(exec, a_client_that_leaves_takes_the_whole_group_with_it)
@@ -297,6 +367,39 @@ Test(exec, the_end_of_stdin_is_the_end_of_file_of_a_terminal)
 	cr_expect_str_eq(buf_str(&c.out), "up\r\ntext\r\nend\r\n");
 	client_close(&c);
 	agent_rig_free(&r);
+}
+
+/* Without the fix accept() blocks the whole loop, so nothing but Criterion can end the test. */
+Test(exec, a_terminal_of_a_container_whose_crun_never_connects_ends_with_it, .timeout = 60)
+{
+	static const struct {
+		const char *crun;
+		uint64_t timeout_ms;
+		int code;
+		const char *text;
+	} cases[] = {
+		{"exit 9", 0, 9, ""},
+		{"kill -KILL $$", 0, 137, ""},
+		{"exec sleep 1000", 50, 124, "timed out after 50ms"},
+	};
+	struct crun_rig r;
+
+	crun_rig_new(&r, "exec sleep 1000");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct client c;
+
+		crun_rig_program(&r, "crun", cases[i].crun);
+		start(&r.rig, &c, ARGV("id"),
+		      (struct how){.container = CRUN_RIG_NAME,
+				   .tty = true,
+				   .timeout_ms = cases[i].timeout_ms});
+		RIG_UNTIL(&r.rig, c.closed);
+		cr_expect(c.ended, "%s", cases[i].crun);
+		cr_expect_eq(c.code, cases[i].code, "%s: %d", cases[i].crun, c.code);
+		cr_expect_str_eq(c.text, cases[i].text, "%s: %s", cases[i].crun, c.text);
+		client_close(&c);
+	}
+	crun_rig_free(&r);
 }
 
 Test(exec, hostile_frames_end_the_connection_or_the_command_and_nothing_else)

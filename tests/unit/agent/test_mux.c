@@ -242,6 +242,39 @@ Test(mux, a_writer_that_closes_at_once_loses_none_of_its_bytes)
 	mux_rig_free(&r);
 }
 
+/* As a client of exec that is killed while its command does not read. */
+Test(mux, a_hosts_client_that_is_gone_ends_its_stream_however_much_of_it_is_unread)
+{
+	static const struct {
+		const char *what;
+		bool credit_left;
+	} cases[] = {{"no credit", false}, {"some credit", true}};
+	static char bytes[MUX_WINDOW - 4096];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct mux_rig r;
+
+		mux_rig_new(&r);
+		int ours = open_stream(&r.host, NULL);
+		RUN_UNTIL(&r, r.guest.n_accepted == 1);
+		if (!cases[i].credit_left)
+			(void)stuff(&r, ours);
+		for (size_t sent = 0; cases[i].credit_left && sent < sizeof(bytes);) {
+			ssize_t n = write(ours, bytes + sent, sizeof(bytes) - sent);
+
+			sent += n > 0 ? (size_t)n : 0;
+			mux_rig_run_dry(&r);
+		}
+		cr_assert_eq(mux_stream_find(r.host.mux, 2)->credit > 0, cases[i].credit_left);
+		cr_assert_gt(mux_stream_find(r.guest.mux, 2)->in.len, 0);
+		(void)close(ours);
+		mux_rig_run_dry(&r);
+		cr_expect_eq(r.host.mux->n_streams, 0, "%s", cases[i].what);
+		cr_expect_eq(r.guest.mux->n_streams, 0, "%s", cases[i].what);
+		mux_rig_free(&r);
+	}
+}
+
 Test(mux, a_peer_that_is_gone_resets_the_stream_on_both_sides)
 {
 	struct mux_rig r;
