@@ -239,10 +239,14 @@ int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err 
 	auto_elements struct elements there = {0}, changes = {0};
 	int r = elements_commit(nl, l, err);
 
-	if (r == -EEXIST && (r = elements_read(nl, SET_PUB, &there, err)) >= 0)
-		r = elements_read(nl, SET_PUB_ANY, &there, err);
-	if (r < 0 || there.n == 0)
+	if (r != -EEXIST)
 		return r;
+	r = elements_read(nl, SET_PUB, &there, err);
+	if (r >= 0)
+		r = elements_read(nl, SET_PUB_ANY, &there, err);
+	if (r < 0)
+		return r;
+	/* What was in the way may be gone by now, or was no port: the kernel is asked again. */
 	for (size_t i = 0; i < there.n; i++)
 		if (is_in_the_way(&there.v[i], l))
 			elements_copy(&changes, &there.v[i]);
