@@ -67,7 +67,9 @@ bool element_is_of(const struct element *e, const struct slot *s);
 
 /* All of them or none. -ENOENT: the table, or something to take out, is not there. */
 int elements_commit(struct mnl_socket *nl, const struct elements *l, struct err *err);
-/* Everything in a set is appended. */
+/* Changes with every transaction of the namespace, whoever's it is. */
+int elements_generation(struct mnl_socket *nl, uint32_t *ret, struct err *err);
+/* Everything in a set is appended, as it was at one moment. -EAGAIN: transactions never stopped. */
 int elements_read(struct mnl_socket *nl, enum element_set set, struct elements *l, struct err *err);
 /* 1: there, 0: not there (or no table). */
 int elements_has_link(struct mnl_socket *nl, enum element_set set, const char *link,

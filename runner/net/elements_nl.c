@@ -16,6 +16,8 @@
 
 #define MESSAGE_MAX 512u
 #define BATCH_MAX (4u << 20)
+/* Other VMs come and go meanwhile. */
+#define READ_TRIES 64
 
 static void free_set(struct nftnl_set **s)
 {
@@ -113,6 +115,39 @@ int elements_commit(struct mnl_socket *nl, const struct elements *l, struct err 
 	return 0;
 }
 
+/* --- generation ------------------------------------------------------------------------------ */
+
+static int read_attr(const struct nlattr *attr, void *data)
+{
+	uint32_t *generation = data;
+
+	/* Stays as it is, big endian. */
+	if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+		*generation = mnl_attr_get_u32(attr);
+	return MNL_CB_OK;
+}
+
+static int take_generation(const struct nlmsghdr *m, void *data)
+{
+	(void)mnl_attr_parse(m, sizeof(struct nfgenmsg), read_attr, data);
+	return MNL_CB_OK;
+}
+
+int elements_generation(struct mnl_socket *nl, uint32_t *ret, struct err *err)
+{
+	_Alignas(struct nlmsghdr) char at[64];
+	struct nlmsghdr *m = put_head(at, NFT_MSG_GETGEN, 0);
+	uint32_t generation = 0;
+	int r = nfsock_talk(nl, m, m->nlmsg_len, take_generation, &generation);
+
+	if (r >= 0 && generation == 0)
+		r = -EPROTO;
+	if (r < 0)
+		return err_sys_code(err, r, "cannot read the generation of nftables");
+	*ret = generation;
+	return 0;
+}
+
 /* --- reading --------------------------------------------------------------------------------- */
 
 struct reading {
@@ -164,7 +199,7 @@ static int ask(struct mnl_socket *nl, struct nftnl_set *s, uint16_t flags, struc
 	return nfsock_talk(nl, m, m->nlmsg_len, take_message, rd);
 }
 
-int elements_read(struct mnl_socket *nl, enum element_set set, struct elements *l, struct err *err)
+static int dump(struct mnl_socket *nl, enum element_set set, struct elements *l, struct err *err)
 {
 	auto_set struct nftnl_set *s = set_named(set);
 	struct reading rd = {.set = set, .to = l};
@@ -174,6 +209,28 @@ int elements_read(struct mnl_socket *nl, enum element_set set, struct elements *
 		return err_sys_code(err, r, "cannot read set '%s' of nftables table '%s'",
 				    element_set_name(set), ELEMENTS_TABLE);
 	return 0;
+}
+
+/* The kernel goes on by counting: what is taken out between two parts of a dump hides as many
+ * elements of others. It holds only when there was no transaction from its beginning to its end. */
+int elements_read(struct mnl_socket *nl, enum element_set set, struct elements *l, struct err *err)
+{
+	const size_t n = l->n;
+	uint32_t before = 0, after = 0;
+	int r = elements_generation(nl, &before, err);
+
+	for (int i = 0; i < READ_TRIES && r >= 0; i++) {
+		r = dump(nl, set, l, err);
+		if (r >= 0)
+			r = elements_generation(nl, &after, err);
+		if (r >= 0 && before == after)
+			return 0;
+		before = after;
+		l->n = n;
+	}
+	return r < 0 ? r
+		     : err_sys_code(err, -EAGAIN, "cannot read set '%s' of nftables table '%s'",
+				    element_set_name(set), ELEMENTS_TABLE);
 }
 
 int elements_has_link(struct mnl_socket *nl, enum element_set set, const char *link,

@@ -57,7 +57,6 @@ bool grants_add(struct grants *g, const struct net_allow *entry, uint32_t addr, 
 		grants_prune(g, NULL, now_ms);
 	if (!have && g->n >= GRANTS_MAX)
 		return false;
-	one.again = have != NULL;
 	append(ret, &one);
 	if (have)
 		have->until_ms = one.until_ms;

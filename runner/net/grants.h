@@ -19,7 +19,6 @@
 struct net_grant {
 	struct net_allow to; /* an address; name: the entry's, owned */
 	uint64_t until_ms;   /* now_ms() */
-	bool again;          /* it is in the kernel already, for a shorter time */
 };
 
 struct grants {

@@ -128,32 +128,6 @@ int host_table_purge(struct mnl_socket *nl, const struct slot *s, struct err *er
 
 /* --- the end of the table -------------------------------------------------------------------- */
 
-static int read_attr(const struct nlattr *attr, void *data)
-{
-	uint32_t *generation = data;
-
-	/* Stays as it is, big endian. */
-	if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-		*generation = mnl_attr_get_u32(attr);
-	return MNL_CB_OK;
-}
-
-static int take_generation(const struct nlmsghdr *m, void *data)
-{
-	(void)mnl_attr_parse(m, sizeof(struct nfgenmsg), read_attr, data);
-	return MNL_CB_OK;
-}
-
-static uint32_t read_generation(struct mnl_socket *nl)
-{
-	_Alignas(struct nlmsghdr) char at[64];
-	struct nlmsghdr *m =
-		nftnl_nlmsg_build_hdr(at, NFT_MSG_GETGEN, AF_UNSPEC, 0, nfsock_sequence());
-	uint32_t generation = 0;
-
-	return nfsock_talk(nl, m, m->nlmsg_len, take_generation, &generation) < 0 ? 0 : generation;
-}
-
 /* Fails when anything about this namespace's rules has changed since that generation. */
 static int delete_table(struct mnl_socket *nl, uint32_t generation)
 {
@@ -173,10 +147,11 @@ static int delete_table(struct mnl_socket *nl, uint32_t generation)
 
 bool host_table_remove_unused(struct mnl_socket *nl, struct elements *uplinks)
 {
-	uint32_t before = read_generation(nl);
 	auto_elements struct elements vms = {0};
+	uint32_t before = 0;
 
-	if (before == 0 || elements_read(nl, SET_VMIF, &vms, NULL) < 0 || vms.n > 0 ||
+	if (elements_generation(nl, &before, NULL) < 0 ||
+	    elements_read(nl, SET_VMIF, &vms, NULL) < 0 || vms.n > 0 ||
 	    elements_read(nl, SET_UPLINK, uplinks, NULL) < 0)
 		return false;
 	return delete_table(nl, before) >= 0;

@@ -204,24 +204,38 @@ void hostside_elements(const struct slot *s, const struct ports *ports, const st
 	hostside_egress(s, c, ret);
 }
 
-static void add_grants(const struct slot *s, const struct grants *g, bool again_only,
-		       struct elements *ret)
+void hostside_granted(const struct slot *s, const struct grants *g, struct elements *ret)
 {
 	uint64_t now = now_ms();
 
 	for (size_t i = 0; g && i < g->n; i++)
-		if (g->v[i].until_ms > now && (g->v[i].again || !again_only))
+		if (g->v[i].until_ms > now)
 			elements_allow(ret, s, &g->v[i].to, g->v[i].until_ms - now);
 }
 
-void hostside_granted(const struct slot *s, const struct grants *g, struct elements *ret)
+static void add_behind(struct elements *to, const struct elements *from, size_t first)
 {
-	add_grants(s, g, false, ret);
+	for (size_t i = first; i < from->n; i++)
+		elements_copy(to, &from->v[i]);
 }
 
-void hostside_again(const struct slot *s, const struct grants *g, struct elements *ret)
+/* What the spec allows anyway needs no grant, and the kernel takes no overlap: static entries come
+ * first, and what they cover never gets in. An element that is there keeps its own time in kernels
+ * before 6.12 unless it goes first; added before that, so that there is one to go. */
+void hostside_grant(const struct slot *s, const struct net_config *c, const struct grants *fresh,
+		    struct elements *ret)
 {
-	add_grants(s, g, true, ret);
+	auto_elements struct elements all = {0}, old = {0};
+	size_t n_static = 0;
+
+	hostside_egress(s, c, &all);
+	n_static = all.n;
+	hostside_granted(s, fresh, &all);
+	add_behind(&old, &all, n_static);
+	elements_reverse(&old);
+	add_behind(ret, &all, n_static);
+	add_behind(ret, &old, 0);
+	add_behind(ret, &all, n_static);
 }
 
 /* The same place in the same map. */
@@ -239,10 +253,14 @@ int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err 
 	auto_elements struct elements there = {0}, changes = {0};
 	int r = elements_commit(nl, l, err);
 
-	if (r == -EEXIST && (r = elements_read(nl, SET_PUB, &there, err)) >= 0)
-		r = elements_read(nl, SET_PUB_ANY, &there, err);
-	if (r < 0 || there.n == 0)
+	if (r != -EEXIST)
 		return r;
+	r = elements_read(nl, SET_PUB, &there, err);
+	if (r >= 0)
+		r = elements_read(nl, SET_PUB_ANY, &there, err);
+	if (r < 0)
+		return r;
+	/* What was in the way may be gone by now, or was no port: the kernel is asked again. */
 	for (size_t i = 0; i < there.n; i++)
 		if (is_in_the_way(&there.v[i], l))
 			elements_copy(&changes, &there.v[i]);

@@ -45,8 +45,10 @@ void hostside_elements(const struct slot *s, const struct ports *ports, const st
 void hostside_egress(const struct slot *s, const struct net_config *c, struct elements *ret);
 /* What answers have opened, for as long as it still is; without what is in *ret already. */
 void hostside_granted(const struct slot *s, const struct grants *g, struct elements *ret);
-/* Of these the ones that are in the kernel. */
-void hostside_again(const struct slot *s, const struct grants *g, struct elements *ret);
+/* What opens the fresh ones in a table that is in use, or has their time begin anew, whether they
+ * are there, have timed out or never were. */
+void hostside_grant(const struct slot *s, const struct net_config *c, const struct grants *fresh,
+		    struct elements *ret);
 /* Puts them in. Ports they publish are held by the caller, so whatever else is published there is
  * of somebody who is dead, and goes. */
 int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err *err);

@@ -325,35 +325,13 @@ static int bridged_update(struct net *n, const struct net_config *to, struct err
 	return r;
 }
 
-static void add_behind(struct elements *to, const struct elements *from, size_t first)
-{
-	for (size_t i = first; i < from->n; i++)
-		elements_copy(to, &from->v[i]);
-}
-
-/* What the spec allows anyway needs no grant, and the kernel takes no overlap: static entries come
- * first in either list, and what they cover never gets in. */
 static int bridged_grant(struct net *n, const struct grants *fresh)
 {
 	struct bridged *b = n->mode;
-	auto_elements struct elements again = {0}, all = {0}, changes = {0}, only_new = {0};
-	size_t n_static = 0;
-	int r = 0;
+	auto_elements struct elements changes = {0};
 
-	hostside_egress(&b->slot, &n->config, &again);
-	hostside_egress(&b->slot, &n->config, &all);
-	n_static = all.n;
-	hostside_again(&b->slot, fresh, &again);
-	hostside_granted(&b->slot, fresh, &all);
-	add_behind(&changes, &again, n_static);
-	elements_reverse(&changes);
-	add_behind(&changes, &all, n_static);
-	r = elements_commit(b->nl, &changes, NULL);
-	if (r != -ENOENT)
-		return r;
-	/* What was to be renewed has just timed out. */
-	add_behind(&only_new, &all, n_static);
-	return elements_commit(b->nl, &only_new, NULL);
+	hostside_grant(&b->slot, &n->config, fresh, &changes);
+	return elements_commit(b->nl, &changes, NULL);
 }
 
 /* The kernel's list of connections is long on any host: it is looked through only when this VM had

@@ -387,6 +387,44 @@ Test(rootless_rules, a_published_ports_callers_are_answered_whatever_the_policy)
 	in_a_bed(answer_a_caller);
 }
 
+static int call_from_a_port(void *data)
+{
+	struct net_port ports[] = {{.guest_port = 80}, {.guest_port = 53, .udp = true}};
+	const struct net_config c = {.mode = NET_ROOTLESS, .ports = ports, .n_ports = 2};
+	const struct sent cases[] = {
+		{"a call from the port",
+		 {CALLER, .proto = IPPROTO_TCP, .sport = 80, .dport = 4000},
+		 {{0}, 0},
+		 false},
+		{"an answer from it",
+		 {CALLER, .proto = IPPROTO_TCP, .sport = 80, .dport = 4000, .ack = true},
+		 {{0}, 0},
+		 true},
+		{"a call from a port of udp",
+		 {CALLER, .proto = IPPROTO_TCP, .sport = 53, .dport = 4000},
+		 {{0}, 0},
+		 true},
+		{"a call from any other port",
+		 {CALLER, .proto = IPPROTO_TCP, .sport = 81, .dport = 4000},
+		 {{0}, 0},
+		 true},
+	};
+	struct err err = {0};
+	struct bed b;
+
+	(void)data;
+	if (bed_make(&b, &err) < 0 || load(&c, &err) < 0)
+		return say(&err);
+	judge(&b, cases, ARRAY_SIZE(cases));
+	return 0;
+}
+
+/* Its packets would be answers as long as it lasts, whatever the policy becomes. */
+Test(rootless_rules, a_published_port_begins_no_connection_of_its_own)
+{
+	in_a_bed(call_from_a_port);
+}
+
 static int change_it(void *data)
 {
 	struct net_allow allow = {.addr = 0x01020304u, .prefix = 32};
