@@ -306,7 +306,7 @@ static void *watch(void *data)
 		if (ended) {
 			/* The last reference takes the lock. */
 			(void)pthread_mutex_unlock(&s->lock);
-			fp_stream_unref(ended);
+			fp_stream_abandon(ended);
 			(void)pthread_mutex_lock(&s->lock);
 			continue;
 		}

@@ -395,3 +395,9 @@ bool fp_stream_watch(struct fp_stream *st, uint64_t now)
 	free_rx(mine);
 	return false;
 }
+
+void fp_stream_abandon(struct fp_stream *st)
+{
+	fp_locks_cancel(st->vol->locks, st);
+	fp_stream_unref(st);
+}
