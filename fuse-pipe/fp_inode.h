@@ -28,9 +28,11 @@ struct fp_inode {
 	int fd;
 	int data_fd; /* of everybody who has it open without a handle; hot only */
 	uint32_t refs;
-	uint64_t lookups; /* what the guest has been told and not forgotten */
-	bool restored;    /* known before this process: what it owes is not known */
-	bool stale;       /* another inode has its number now */
+	uint64_t lookups;   /* what the guest has been told and not forgotten */
+	bool restored;      /* known before this process: what it owes is not known */
+	uint64_t looked_ms; /* when the guest was last told of it; while restored only */
+	bool unsure;        /* lookups may be more than the guest has */
+	bool stale;         /* another inode has its number now */
 	struct fp_handle *handle;
 	uint64_t parent; /* of the name it was last seen under, where names are places */
 	char *name;
