@@ -172,14 +172,19 @@ static struct fp_inode *in_bucket(const struct fp_inodes *t, uint64_t dev, uint6
 	return in;
 }
 
+static void make_stale(struct fp_inodes *t, struct fp_inode *in)
+{
+	if (!in->stale)
+		fp_inodes_unlink(t, in);
+	in->stale = true;
+}
+
 static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
 {
 	struct fp_inode *in;
 
-	while ((in = in_bucket(t, st->st_dev, st->st_ino)) && !is_same(in, fd)) {
-		fp_inodes_unlink(t, in);
-		in->stale = true;
-	}
+	while ((in = in_bucket(t, st->st_dev, st->st_ino)) && !is_same(in, fd))
+		make_stale(t, in);
 	return in;
 }
 
@@ -372,7 +377,7 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t pa
 
 	(void)pthread_mutex_lock(&t->lock);
 	struct fp_inode *in = find(t, own, st);
-	*ret_new = !in || (in->lookups == 0 && !in->restored);
+	*ret_new = !in;
 	if (!in && t->known >= FP_INODES_MAX) {
 		(void)pthread_mutex_unlock(&t->lock);
 		return -ENFILE;
@@ -398,8 +403,7 @@ struct fp_inode *fp_inode_add_hot(struct fp_inodes *t, uint64_t dev, uint64_t in
 {
 	(void)pthread_mutex_lock(&t->lock);
 	struct fp_inode *in = t->by_handle ? in_bucket(t, dev, ino) : NULL;
-	/* One without lookups has no record with the guest. */
-	if (in && in->fd >= 0 && in->lookups)
+	if (in && in->fd >= 0)
 		look_up(in);
 	else
 		in = NULL;
@@ -439,6 +443,10 @@ bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
 	if (in) {
 		give_back(in, n);
 		last = in->lookups == 0 && !in->restored;
+		/* Who has it in use goes on. Found again it would get its record back on one stream
+		 * while it is dropped on another. */
+		if (last)
+			make_stale(t, in);
 		maybe_free(t, in);
 	}
 	(void)pthread_mutex_unlock(&t->lock);
