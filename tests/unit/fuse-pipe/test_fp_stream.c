@@ -268,7 +268,8 @@ Test(fp_stream, a_lock_that_is_asked_for_when_the_stream_has_ended_does_not_wait
 	struct fp_file *file = fp_file_get(w.v->files, fh, f);
 	cr_assert_not_null(file);
 	(void)pthread_mutex_lock(&file->lock);
-	cleanup_close_p(&file->fd);
+	(void)close(file->fd);
+	file->fd = -1;
 	send_setlkw(&w, f, fh);
 	while (receiver(&w) == rx)
 		cr_assert(fp_stream_watch(w.st, now_ms() + 1000));
