@@ -28,7 +28,9 @@ int fp_files_new(struct fp_inodes *inodes, size_t max, struct fp_files **ret, st
 
 static void free_file(struct fp_files *t, struct fp_file *f)
 {
-	cleanup_close_p(&f->fd);
+	int fd = f->fd;
+
+	cleanup_close_p(&fd);
 	fp_inode_put(t->inodes, f->in);
 	(void)pthread_mutex_destroy(&f->lock);
 	free(f);

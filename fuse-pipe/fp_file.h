@@ -17,7 +17,7 @@ struct fp_file {
 	struct fp_inode *in;   /* a reference */
 	int flags;             /* access mode, O_DIRECTORY */
 	pthread_mutex_t lock;  /* a directory's position; the first open after a restore */
-	int fd;                /* -1: of an earlier process, not opened yet */
+	atomic_int fd;         /* -1: of an earlier process, not opened yet */
 	atomic_bool lost_lock; /* others have the lock it was used under: EIO until it is closed */
 	/* The table's own. */
 	uint32_t refs;

@@ -10,9 +10,11 @@
 #include "cleanup.h"
 #include "fp_abi.h"
 #include "fp_inode_table.h"
+#include "io.h"
 #include "xalloc.h"
 
 #define DEPTH_MAX 256  /* cold directories above a cold inode, where names are places */
+#define CROSS_MS 1000  /* a FORGET may have been on its way for so long */
 #define EVICT_TRIES 16 /* entries in use are looked at and passed over */
 
 static uint32_t bucket_of(uint64_t dev, uint64_t ino)
@@ -170,14 +172,19 @@ static struct fp_inode *in_bucket(const struct fp_inodes *t, uint64_t dev, uint6
 	return in;
 }
 
+static void make_stale(struct fp_inodes *t, struct fp_inode *in)
+{
+	if (!in->stale)
+		fp_inodes_unlink(t, in);
+	in->stale = true;
+}
+
 static struct fp_inode *find(struct fp_inodes *t, int fd, const struct stat *st)
 {
 	struct fp_inode *in;
 
-	while ((in = in_bucket(t, st->st_dev, st->st_ino)) && !is_same(in, fd)) {
-		fp_inodes_unlink(t, in);
-		in->stale = true;
-	}
+	while ((in = in_bucket(t, st->st_dev, st->st_ino)) && !is_same(in, fd))
+		make_stale(t, in);
 	return in;
 }
 
@@ -355,6 +362,14 @@ int fp_inode_data_fd(struct fp_inodes *t, struct fp_inode *in, int proc_fd)
 	return got;
 }
 
+static void look_up(struct fp_inode *in)
+{
+	in->refs++;
+	in->lookups++;
+	if (in->restored)
+		in->looked_ms = now_ms();
+}
+
 int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t parent,
 		 const char *name, struct fp_inode **ret, bool *ret_new)
 {
@@ -362,7 +377,7 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t pa
 
 	(void)pthread_mutex_lock(&t->lock);
 	struct fp_inode *in = find(t, own, st);
-	*ret_new = !in || (in->lookups == 0 && !in->restored);
+	*ret_new = !in;
 	if (!in && t->known >= FP_INODES_MAX) {
 		(void)pthread_mutex_unlock(&t->lock);
 		return -ENFILE;
@@ -373,8 +388,7 @@ int fp_inode_add(struct fp_inodes *t, int fd, const struct stat *st, uint64_t pa
 		t->known++;
 		fp_inodes_link(t, in);
 	}
-	in->refs++;
-	in->lookups++;
+	look_up(in);
 	fp_inode_set_name(t, in, parent, name);
 	if (in->fd < 0) {
 		fp_inodes_make_hot(t, in, TAKE_FD(own));
@@ -389,15 +403,36 @@ struct fp_inode *fp_inode_add_hot(struct fp_inodes *t, uint64_t dev, uint64_t in
 {
 	(void)pthread_mutex_lock(&t->lock);
 	struct fp_inode *in = t->by_handle ? in_bucket(t, dev, ino) : NULL;
-	/* One without lookups has no record with the guest. */
-	if (in && in->fd >= 0 && in->lookups) {
-		in->refs++;
-		in->lookups++;
-	} else {
+	if (in && in->fd >= 0)
+		look_up(in);
+	else
 		in = NULL;
-	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return in;
+}
+
+/* Its descriptor keeps its blocks. */
+static bool is_nameless(const struct fp_inode *in)
+{
+	struct stat st;
+
+	return in->fd >= 0 && fstat(in->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* What an earlier process owes comes on top of what this one knows of, and the kernel gives
+ * everything back at once. But it may have done so before it heard of the last lookups, and have
+ * those now: they stay, and with them perhaps some that it has given back, until there is no name.
+ */
+static void give_back(struct fp_inode *in, uint64_t n)
+{
+	if (in->restored && n > in->lookups) {
+		in->restored = false;
+		in->unsure = in->lookups && now_ms() < in->looked_ms + CROSS_MS;
+		n = in->unsure ? 0 : n;
+	}
+	in->lookups -= n < in->lookups ? n : in->lookups;
+	if (in->unsure && is_nameless(in))
+		in->lookups = 0;
 }
 
 bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
@@ -406,12 +441,12 @@ bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
 	struct fp_inode *in = id == FUSE_ROOT_ID ? NULL : fp_ids_get(&t->ids, id);
 	bool last = false;
 	if (in) {
-		/* What an earlier process owes comes on top of what this one knows of, and the
-		 * kernel gives everything back at once. */
-		if (n > in->lookups)
-			in->restored = false;
-		in->lookups -= n < in->lookups ? n : in->lookups;
+		give_back(in, n);
 		last = in->lookups == 0 && !in->restored;
+		/* Who has it in use goes on. Found again it would get its record back on one stream
+		 * while it is dropped on another. */
+		if (last)
+			make_stale(t, in);
 		maybe_free(t, in);
 	}
 	(void)pthread_mutex_unlock(&t->lock);

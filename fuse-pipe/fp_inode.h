@@ -4,7 +4,8 @@
  *
  * Hot inodes hold an O_PATH descriptor, cold ones their place: a file handle, or a name in a
  * directory where handles cannot be opened (not root, or a file system without them). The hottest
- * stay within the limit. A referenced inode is never made cold or freed. Thread-safe. */
+ * stay within the limit. A referenced inode is never made cold or freed; what is found
+ * after the guest has forgotten it is another node. Thread-safe. */
 #ifndef FCVM_FUSE_PIPE_FP_INODE_H
 #define FCVM_FUSE_PIPE_FP_INODE_H
 
@@ -28,9 +29,11 @@ struct fp_inode {
 	int fd;
 	int data_fd; /* of everybody who has it open without a handle; hot only */
 	uint32_t refs;
-	uint64_t lookups; /* what the guest has been told and not forgotten */
-	bool restored;    /* known before this process: what it owes is not known */
-	bool stale;       /* another inode has its number now */
+	uint64_t lookups;   /* what the guest has been told and not forgotten */
+	bool restored;      /* known before this process: what it owes is not known */
+	uint64_t looked_ms; /* when the guest was last told of it; while restored only */
+	bool unsure;        /* lookups may be more than the guest has */
+	bool stale;         /* not to be found: its number is another inode's, or it is forgotten */
 	struct fp_handle *handle;
 	uint64_t parent; /* of the name it was last seen under, where names are places */
 	char *name;

@@ -385,7 +385,7 @@ static int run_once(struct fp_call *c)
 	c->done = found == FP_LOG_DONE;
 	if (c->done)
 		return fns[c->q->head.opcode](c);
-	uint32_t ticket = fp_log_begin(c->vol->state, unique);
+	struct fp_log_ticket ticket = fp_log_begin(c->vol->state, unique);
 	r = fns[c->q->head.opcode](c);
 	fp_log_end(c->vol->state, ticket, r);
 	return r;

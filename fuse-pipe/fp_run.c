@@ -107,6 +107,9 @@ size_t fp_run(struct fp_stream *st, const struct fp_request *q, int r, uint8_t *
 			ticket = new_ticket(st, q->head.unique);
 		c.waiter = (struct fp_lock_waiter){q->head.unique, ticket, st};
 		r = run_all(st, &c, at);
+		/* The waits of a broken stream are ended: this one may have come after that. */
+		if (r == FP_LATER && atomic_load(&st->broken))
+			fp_locks_cancel(st->vol->locks, st);
 		if (r == FP_LATER)
 			return 0;
 		free_ticket(ticket);

@@ -39,6 +39,7 @@ struct fp_server {
 	size_t n_streams;
 	bool known; /* there is a session, and it has been told READY once */
 	bool stopping;
+	unsigned int saving; /* the tables stay as they are */
 	uint8_t session[FP_SESSION_SIZE];
 };
 
@@ -102,6 +103,18 @@ static struct fp_stream *other_stream(const struct fp_server *s, const struct fp
 	return st;
 }
 
+/* Under the lock. */
+static void end_waits(const struct fp_server *s)
+{
+	if (s->vol && s->vol->locks)
+		fp_locks_cancel(s->vol->locks, NULL);
+}
+
+static int refuse_stopping(struct err *err)
+{
+	return err_set(err, ERR_BUSY, -ESHUTDOWN, "the server is stopping");
+}
+
 /* Another session begins when the last one's streams are cut and nothing of it runs any more. */
 static int begin_session(struct fp_server *s, const struct fp_stream *me,
 			 const struct fp_hello *hello, struct err *err)
@@ -109,16 +122,19 @@ static int begin_session(struct fp_server *s, const struct fp_stream *me,
 	const uint64_t deadline = deadline_in(DRAIN_MS);
 	const struct fp_stream *other;
 
-	while ((other = other_stream(s, me))) {
-		if (!atomic_load(&other->broken) || now_ms() >= deadline)
+	while ((other = other_stream(s, me)) || s->saving) {
+		if ((other && !atomic_load(&other->broken)) || now_ms() >= deadline)
 			return err_set(err, ERR_BUSY, -EBUSY, "the directory is mounted already");
-		fp_locks_cancel(s->vol->locks, NULL);
+		end_waits(s);
 		wait_changed(s, WATCH_MS);
+		if (s->stopping)
+			return refuse_stopping(err);
 	}
+	/* Also when that fails: then there are no tables. */
+	s->known = false;
 	int r = fp_volume_reset(s->vol, fp_stream_lock_done, err);
 	if (r < 0)
 		return r;
-	s->known = false;
 	memcpy(s->session, hello->session, FP_SESSION_SIZE);
 	if (!fp_volume_begin(s->vol, hello->session))
 		cleanup_close_p(&s->saved_fd);
@@ -132,7 +148,7 @@ static int admit(struct fp_server *s, struct fp_stream *me, const struct fp_hell
 	bool same = s->known && memcmp(s->session, hello->session, FP_SESSION_SIZE) == 0;
 
 	if (s->stopping)
-		return err_set(err, ERR_BUSY, -ESHUTDOWN, "the server is stopping");
+		return refuse_stopping(err);
 	if (!same && hello->stream != 0)
 		return err_set(err, ERR_GUEST, -EAGAIN, "stream 0 comes first");
 	if (!same)
@@ -306,7 +322,7 @@ static void *watch(void *data)
 		if (ended) {
 			/* The last reference takes the lock. */
 			(void)pthread_mutex_unlock(&s->lock);
-			fp_stream_unref(ended);
+			fp_stream_abandon(ended);
 			(void)pthread_mutex_lock(&s->lock);
 			continue;
 		}
@@ -409,7 +425,15 @@ int fp_server_drain(struct fp_server *s, uint64_t deadline_ms)
 
 int fp_server_save(struct fp_server *s, int fd, struct err *err)
 {
-	return fp_saved_write(s->vol, fd, err);
+	(void)pthread_mutex_lock(&s->lock);
+	s->saving++;
+	(void)pthread_mutex_unlock(&s->lock);
+	int r = s->vol->locks ? fp_saved_write(s->vol, fd, err) : 0;
+	(void)pthread_mutex_lock(&s->lock);
+	s->saving--;
+	(void)pthread_cond_broadcast(&s->changed);
+	(void)pthread_mutex_unlock(&s->lock);
+	return r;
 }
 
 void fp_server_stop(struct fp_server *s)
@@ -417,9 +441,8 @@ void fp_server_stop(struct fp_server *s)
 	cut_streams(s);
 	if (s->watching)
 		(void)pthread_join(s->watchdog, NULL);
-	if (s->vol)
-		fp_locks_cancel(s->vol->locks, NULL);
 	(void)pthread_mutex_lock(&s->lock);
+	end_waits(s);
 	while (s->streams)
 		(void)pthread_cond_wait(&s->changed, &s->lock);
 	(void)pthread_mutex_unlock(&s->lock);
@@ -439,10 +462,13 @@ struct fp_server_counts fp_server_count(struct fp_server *s)
 
 	(void)pthread_mutex_lock(&s->lock);
 	c.streams = s->n_streams;
-	struct fp_inode_counts in = fp_inodes_count(s->vol->inodes);
-	c.nodes = in.known;
-	c.hot = in.hot;
-	c.files = fp_files_count(s->vol->files);
+	if (s->vol->locks) {
+		struct fp_inode_counts in = fp_inodes_count(s->vol->inodes);
+
+		c.nodes = in.known;
+		c.hot = in.hot;
+		c.files = fp_files_count(s->vol->files);
+	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return c;
 }

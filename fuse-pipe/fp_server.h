@@ -33,7 +33,7 @@ int fp_server_add(struct fp_server *s, int fd, struct err *err);
  * channel rests). -ETIMEDOUT when something is still under way then, a waiting lock for example. */
 int fp_server_drain(struct fp_server *s, uint64_t deadline_ms);
 /* After that: what a snapshot needs beyond the state file goes into fd, which is empty and stays so
- * when there is nothing. */
+ * when there is nothing. No other mount begins meanwhile. */
 int fp_server_save(struct fp_server *s, int fd, struct err *err);
 /* Cuts every stream, waits for what runs, frees everything. */
 void fp_server_stop(struct fp_server *s);

@@ -40,7 +40,7 @@ struct image {
 struct fp_state {
 	struct image *image;
 	int fd;
-	pthread_mutex_t lock; /* mac's */
+	pthread_mutex_t lock; /* mac's, and which request has a slot */
 	struct digest_mac *mac;
 };
 
@@ -143,25 +143,34 @@ bool fp_state_skips_open(const struct fp_state *s)
 	return atomic_load(&s->image->skips_open);
 }
 
-uint32_t fp_log_begin(struct fp_state *s, uint64_t unique)
+/* A kill may come between any two of these: atomic, though under the lock. */
+struct fp_log_ticket fp_log_begin(struct fp_state *s, uint64_t unique)
 {
+	(void)pthread_mutex_lock(&s->lock);
 	uint32_t at = atomic_fetch_add(&s->image->next, 1) % SLOTS;
 
 	atomic_store(&s->image->slots[at].unique, 0);
 	atomic_store(&s->image->slots[at].result, RUNNING);
 	atomic_store(&s->image->slots[at].unique, unique);
-	return at;
+	(void)pthread_mutex_unlock(&s->lock);
+	return (struct fp_log_ticket){.unique = unique, .slot = at};
 }
 
-void fp_log_end(struct fp_state *s, uint32_t ticket, int result)
+void fp_log_end(struct fp_state *s, struct fp_log_ticket ticket, int result)
 {
-	atomic_store(&s->image->slots[ticket].result, result);
+	struct log_slot *slot = &s->image->slots[ticket.slot];
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (atomic_load(&slot->unique) == ticket.unique)
+		atomic_store(&slot->result, result);
+	(void)pthread_mutex_unlock(&s->lock);
 }
 
 enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_result)
 {
 	enum fp_log_found found = FP_LOG_NEW;
 
+	(void)pthread_mutex_lock(&s->lock);
 	/* It is there twice when the first try ended with its process. */
 	for (size_t i = 0; i < SLOTS && found != FP_LOG_DONE; i++) {
 		struct log_slot *slot = &s->image->slots[i];
@@ -171,6 +180,7 @@ enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_resu
 		*ret_result = atomic_load(&slot->result);
 		found = *ret_result == RUNNING ? FP_LOG_STARTED : FP_LOG_DONE;
 	}
+	(void)pthread_mutex_unlock(&s->lock);
 	return found;
 }
 

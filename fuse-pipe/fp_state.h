@@ -36,9 +36,14 @@ enum fp_log_found {
 	FP_LOG_STARTED, /* may have been executed */
 	FP_LOG_DONE,    /* was, with the result given */
 };
-/* Before the operation; the ticket goes to fp_log_end(). */
-uint32_t fp_log_begin(struct fp_state *s, uint64_t unique);
-void fp_log_end(struct fp_state *s, uint32_t ticket, int result);
+struct fp_log_ticket {
+	uint64_t unique;
+	uint32_t slot;
+};
+/* Before the operation. */
+struct fp_log_ticket fp_log_begin(struct fp_state *s, uint64_t unique);
+/* Nothing when the log has gone round meanwhile. */
+void fp_log_end(struct fp_state *s, struct fp_log_ticket ticket, int result);
 enum fp_log_found fp_log_find(struct fp_state *s, uint64_t unique, int *ret_result);
 
 /* Sealed records: {key, value} for the guest to keep. Return the length of the value. */

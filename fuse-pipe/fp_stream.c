@@ -1,6 +1,7 @@
 #include "fp_stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ struct fp_rx {
 	/* Since when an operation runs here; 0 when none does, CLAIMED when the watchdog has given
 	 * the stream to another thread meanwhile. */
 	_Atomic uint64_t busy_ms;
+	atomic_bool waits; /* for what comes next: whatever was received has been executed */
 };
 
 struct fp_stream *fp_stream_new(int fd)
@@ -233,6 +235,21 @@ static bool spin(struct fp_stream *st, void *at, size_t size, uint64_t until, ss
 	return false;
 }
 
+/* Not in recv() itself: who is in there may have received already. */
+static ssize_t await(struct fp_rx *rx, void *at, size_t size)
+{
+	struct pollfd p = {.fd = rx->st->fd, .events = POLLIN};
+	ssize_t n = recv(p.fd, at, size, MSG_DONTWAIT);
+
+	while (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		atomic_store(&rx->waits, true);
+		(void)poll(&p, 1, -1);
+		atomic_store(&rx->waits, false);
+		n = recv(p.fd, at, size, MSG_DONTWAIT);
+	}
+	return n;
+}
+
 /* The next request often follows at once, and asking for it costs less than being woken: as long as
  * that proves true. Where others need the processor, requests take longer to follow, and asking
  * ends by itself. */
@@ -244,9 +261,7 @@ static ssize_t receive(struct fp_rx *rx, void *at, size_t size)
 
 	if (rx->spins && spin(st, at, size, begun + st->spin_us, &n))
 		return n;
-	do
-		n = recv(st->fd, at, size, 0);
-	while (n < 0 && errno == EINTR);
+	n = await(rx, at, size);
 	rx->spins = st->spin_us && now_us() - begun <= 3ull * st->spin_us;
 	return n;
 }
@@ -318,17 +333,19 @@ int fp_stream_serve(struct fp_stream *st, struct err *err)
 	return serve_and_free(rx, err);
 }
 
-/* Jobs and waiting locks hold the stream, too; one reference is the receiving thread's. */
+/* In this order: who waits when nothing is left to read has received it all, and what then still
+ * runs (jobs, locks that wait) holds the stream, too; one reference is the receiving thread's. */
 bool fp_stream_is_quiet(struct fp_stream *st, uint64_t *ret_received)
 {
 	int unread = 0;
 
-	(void)pthread_mutex_lock(&st->rx_lock);
-	bool idle = !st->rx || atomic_load(&st->rx->busy_ms) == 0;
-	(void)pthread_mutex_unlock(&st->rx_lock);
 	*ret_received = atomic_load(&st->received);
-	return idle && atomic_load(&st->refs) == 1 &&
-	       (ioctl(st->fd, FIONREAD, &unread) < 0 || unread == 0);
+	if (ioctl(st->fd, FIONREAD, &unread) == 0 && unread > 0)
+		return false;
+	(void)pthread_mutex_lock(&st->rx_lock);
+	bool waits = !st->rx || atomic_load(&st->rx->waits);
+	(void)pthread_mutex_unlock(&st->rx_lock);
+	return waits && atomic_load(&st->refs) == 1;
 }
 
 /* --- the watchdog --- */
@@ -394,4 +411,10 @@ bool fp_stream_watch(struct fp_stream *st, uint64_t now)
 	end_stream(st);
 	free_rx(mine);
 	return false;
+}
+
+void fp_stream_abandon(struct fp_stream *st)
+{
+	fp_locks_cancel(st->vol->locks, st);
+	fp_stream_unref(st);
 }

@@ -50,8 +50,11 @@ void fp_stream_cut(struct fp_stream *st);
 int fp_stream_serve(struct fp_stream *st, struct err *err);
 /* Called every few milliseconds by a watchdog: when an operation has blocked the receiving thread
  * for long, another one goes on with the stream. False: there is no thread to be had, the stream
- * has ended, and the caller has its reference, which may be the last. */
+ * has ended, and fp_stream_abandon() is the caller's to call. */
 __attribute__((warn_unused_result)) bool fp_stream_watch(struct fp_stream *st, uint64_t now);
+/* Ends the waits of a stream that nobody goes on with and gives its reference back, which may be
+ * the last: not under a lock that on_idle takes. May block as long as a disk does. */
+void fp_stream_abandon(struct fp_stream *st);
 /* Nothing is under way and nothing waits to be read. *ret_received tells two looks apart: equal,
  * and both true with time between them, the stream is at rest. */
 bool fp_stream_is_quiet(struct fp_stream *st, uint64_t *ret_received);

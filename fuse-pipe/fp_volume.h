@@ -41,6 +41,7 @@ struct fp_volume {
 	uint64_t dev, mount_id;
 	uid_t owner_uid; /* of the root */
 	gid_t owner_gid;
+	/* The last of them is NULL when a reset failed: nothing can be served then. */
 	struct fp_inodes *inodes;
 	struct fp_files *files;
 	struct fp_locks *locks;

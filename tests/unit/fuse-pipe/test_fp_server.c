@@ -13,6 +13,7 @@
 
 #include "cleanup.h"
 #include "frame.h"
+#include "hooks.h"
 #include "io.h"
 #include "rig.h"
 #include "xalloc.h"
@@ -357,5 +358,32 @@ Test(fp_server, at_rest_it_is_drained)
 	rig_start(&r, NULL);
 	rig_write_file(&r, "f", "x");
 	(void)rig_lookup(&r, 1, "f");
+	cr_expect_eq(fp_server_drain(r.server, deadline_in(60000)), 0);
+}
+
+static atomic_bool hold, held;
+
+static void hold_the_receiver(void)
+{
+	atomic_store(&held, true);
+	while (atomic_load(&hold))
+		(void)sched_yield();
+}
+
+Test(fp_server, what_is_received_and_not_executed_yet_is_not_at_rest)
+{
+	auto_rig struct rig r = {0};
+	struct fuse_getattr_in attr = {0};
+
+	rig_start(&r, NULL);
+	cr_assert_eq(fp_server_drain(r.server, deadline_in(60000)), 0);
+	atomic_store(&hold, true);
+	atomic_store(&hooks_received, hold_the_receiver);
+	(void)rig_send(&r, FUSE_GETATTR, 1, &attr, sizeof(attr), NULL, NULL);
+	while (!atomic_load(&held))
+		(void)sched_yield();
+	cr_expect_eq(fp_server_drain(r.server, deadline_in(100)), -ETIMEDOUT);
+	atomic_store(&hold, false);
+	rig_receive(&r);
 	cr_expect_eq(fp_server_drain(r.server, deadline_in(60000)), 0);
 }

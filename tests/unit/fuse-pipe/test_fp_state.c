@@ -167,6 +167,21 @@ Test(fp_state, the_log_is_bounded)
 	cr_expect_eq(fp_log_find(s, 2 * 5000, &result), FP_LOG_DONE);
 }
 
+/* Its slot has been another request's meanwhile: that one's end is not known. */
+Test(fp_state, the_end_of_a_request_that_took_too_long_is_nobody_elses)
+{
+	auto_state struct fp_state *s = open_at(NULL);
+	int result;
+
+	struct fp_log_ticket slow = fp_log_begin(s, 2);
+	for (uint64_t unique = 4; unique <= 2 * 4097; unique += 2)
+		(void)fp_log_begin(s, unique);
+	fp_log_end(s, slow, 0);
+	for (uint64_t unique = 4; unique <= 2 * 4097; unique += 2)
+		cr_assert_eq(fp_log_find(s, unique, &result), FP_LOG_STARTED, "%zu",
+			     (size_t)unique);
+}
+
 Test(fp_state, one_process_at_a_time_and_no_other_file)
 {
 	auto_tmpdir char *dir = tmpdir_new("state");

@@ -1,7 +1,6 @@
 #include "fp_stream.h"
 
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,6 +13,7 @@
 #include "cleanup.h"
 #include "fp_ops.h"
 #include "fp_run.h"
+#include "hooks.h"
 #include "io.h"
 #include "rig.h"
 #include "run.h"
@@ -140,43 +140,26 @@ Test(fp_stream, a_blocked_operation_loses_the_stream_and_still_answers)
 	end(&w);
 }
 
-/* What the watchdog's thread does when it has let go of this lock. */
-static struct {
-	pthread_mutex_t *mutex;
-	void (*run)(void *data);
-	void *data;
-} after_unlock;
-
-int pthread_mutex_unlock(pthread_mutex_t *mutex)
-{
-	static __typeof__(&pthread_mutex_unlock) real;
-
-	if (!real)
-		real = (__typeof__(real))dlsym(RTLD_NEXT, "pthread_mutex_unlock");
-	int r = real(mutex);
-	if (mutex == after_unlock.mutex && gettid() == getpid())
-		after_unlock.run(after_unlock.data);
-	return r;
-}
-
 struct blocked {
 	struct world *w;
 	struct fp_file *dir;
 	const struct fp_rx *rx; /* whose operation waits for dir */
 };
 
+static struct blocked standing;
+
 /* The watchdog has just taken the stream away: the operation ends, and its thread lets go of the
  * stream, before the watchdog gets any further. */
-static void end_the_operation(void *data)
+static void end_the_operation(const pthread_mutex_t *mutex)
 {
-	const struct blocked *b = data;
-	const uint32_t refs = atomic_load(&b->w->st->refs);
+	struct fp_stream *st = standing.w->st;
+	const uint32_t refs = atomic_load(&st->refs);
 
-	if (b->w->st->rx == b->rx)
+	if (gettid() != getpid() || mutex != &st->rx_lock || st->rx == standing.rx)
 		return;
-	after_unlock.mutex = NULL;
-	(void)pthread_mutex_unlock(&b->dir->lock);
-	while (atomic_load(&b->w->st->refs) == refs)
+	atomic_store(&hooks_unlocked, NULL);
+	(void)pthread_mutex_unlock(&standing.dir->lock);
+	while (atomic_load(&st->refs) == refs)
 		(void)sched_yield();
 }
 
@@ -188,33 +171,20 @@ Test(fp_stream, lives_on_when_its_operation_ends_while_it_changes_hands)
 
 	begin(&w);
 	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
-	struct blocked b = {.w = &w, .dir = fp_file_get(w.v->files, fh, 1), .rx = w.st->rx};
-	cr_assert_not_null(b.dir);
-	(void)pthread_mutex_lock(&b.dir->lock);
+	standing = (struct blocked){.w = &w, .dir = fp_file_get(w.v->files, fh, 1), .rx = w.st->rx};
+	cr_assert_not_null(standing.dir);
+	(void)pthread_mutex_lock(&standing.dir->lock);
 	struct fuse_read_in in = {.fh = fh, .size = 4096};
-	uint64_t blocked = rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
-	after_unlock.run = end_the_operation;
-	after_unlock.data = &b;
-	after_unlock.mutex = &w.st->rx_lock;
-	while (after_unlock.mutex)
+	uint64_t list = rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
+	atomic_store(&hooks_unlocked, end_the_operation);
+	while (atomic_load(&hooks_unlocked))
 		cr_assert(fp_stream_watch(w.st, now_ms() + 1000));
 	cr_expect_eq(atomic_load(&w.idle), 0, "another thread goes on with it");
 	rig_receive(r);
-	cr_expect(r->got_unique == blocked && r->error == 0);
+	cr_expect(r->got_unique == list && r->error == 0);
 	cr_expect_eq(RIG_CALL(r, FUSE_GETATTR, 1, &attr, NULL), 0);
-	fp_file_put(w.v->files, b.dir);
+	fp_file_put(w.v->files, standing.dir);
 	end(&w);
-}
-
-static atomic_bool no_threads;
-
-int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *), void *data)
-{
-	static __typeof__(&pthread_create) real;
-
-	if (!real)
-		real = (__typeof__(real))dlsym(RTLD_NEXT, "pthread_create");
-	return atomic_load(&no_threads) ? EAGAIN : real(ret, attr, run, data);
 }
 
 /* The server's watchdog holds the lock that letting go of the last reference takes. */
@@ -231,19 +201,118 @@ Test(fp_stream, ends_where_there_is_no_thread_to_go_on_and_leaves_its_reference)
 	(void)pthread_mutex_lock(&dir->lock);
 	struct fuse_read_in in = {.fh = fh, .size = 4096};
 	(void)rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
-	atomic_store(&no_threads, true);
+	atomic_store(&hooks_no_threads, true);
 	while (fp_stream_watch(w.st, now_ms() + 1000))
 		(void)sched_yield();
-	atomic_store(&no_threads, false);
+	atomic_store(&hooks_no_threads, false);
 	(void)pthread_mutex_unlock(&dir->lock);
 	(void)pthread_join(w.thread, NULL);
 	cr_expect_eq(read(w.fd, &byte, 1), 0, "the guest asks again elsewhere");
 	cr_expect_eq(atomic_load(&w.idle), 0);
-	fp_stream_unref(w.st);
+	fp_stream_abandon(w.st);
 	cr_expect_eq(atomic_load(&w.idle), 1);
 	fp_file_put(w.v->files, dir);
 	cleanup_close_p(&w.fd);
 	end_joined(&w);
+}
+
+static const struct fuse_lk_in all_of_it = {.owner = 1, .lk = {.end = INT64_MAX, .type = F_WRLCK}};
+
+/* A file that somebody else has locked; its node, and the guest's handle. */
+static uint64_t make_locked(struct world *w, uint64_t *ret_fh, int *ret_holder)
+{
+	uint64_t f = rig_create(&w->as_rig, 1, "f", 0600, ret_fh);
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	*ret_holder = openat(w->root, "f", O_RDWR | O_CLOEXEC);
+	cr_assert_eq(fcntl(*ret_holder, F_OFD_SETLK, &fl), 0);
+	return f;
+}
+
+static void send_setlkw(struct world *w, uint64_t f, uint64_t fh)
+{
+	struct fuse_lk_in in = all_of_it;
+
+	in.fh = fh;
+	(void)rig_send(&w->as_rig, FUSE_SETLKW, f, &in, sizeof(in), NULL, NULL);
+}
+
+static bool waits_end(const struct world *w)
+{
+	const uint64_t deadline = deadline_in(10000);
+
+	while (fp_locks_waiting(w->v->locks) && now_ms() < deadline)
+		(void)sched_yield();
+	return fp_locks_waiting(w->v->locks) == 0;
+}
+
+static const struct fp_rx *receiver(struct world *w)
+{
+	(void)pthread_mutex_lock(&w->st->rx_lock);
+	const struct fp_rx *rx = w->st->rx;
+	(void)pthread_mutex_unlock(&w->st->rx_lock);
+	return rx;
+}
+
+/* Nobody else would end it while the lock is somebody's, and it holds the stream. */
+Test(fp_stream, a_lock_that_is_asked_for_when_the_stream_has_ended_does_not_wait)
+{
+	struct world w = {0};
+	auto_close int holder = -1;
+	uint64_t fh;
+
+	begin(&w);
+	uint64_t f = make_locked(&w, &fh, &holder);
+	const struct fp_rx *rx = receiver(&w);
+	/* As after a restore: it is opened, under its lock, when it is used. */
+	struct fp_file *file = fp_file_get(w.v->files, fh, f);
+	cr_assert_not_null(file);
+	(void)pthread_mutex_lock(&file->lock);
+	(void)close(file->fd);
+	file->fd = -1;
+	send_setlkw(&w, f, fh);
+	while (receiver(&w) == rx)
+		cr_assert(fp_stream_watch(w.st, now_ms() + 1000));
+	cleanup_close_p(&w.fd);
+	while (receiver(&w))
+		(void)sched_yield();
+	(void)pthread_mutex_unlock(&file->lock);
+	(void)pthread_join(w.thread, NULL);
+	cr_assert(waits_end(&w));
+	fp_file_put(w.v->files, file);
+	while (!atomic_load(&w.idle))
+		(void)sched_yield();
+	end_joined(&w);
+}
+
+Test(fp_stream, a_lock_does_not_wait_for_a_stream_that_nobody_goes_on_with)
+{
+	struct world w = {0};
+	struct rig *r = &w.as_rig;
+	struct fuse_getattr_in attr = {0};
+	auto_close int holder = -1;
+	uint64_t fh;
+
+	begin(&w);
+	uint64_t f = make_locked(&w, &fh, &holder);
+	send_setlkw(&w, f, fh);
+	cr_assert_eq(RIG_CALL(r, FUSE_GETATTR, 1, &attr, NULL), 0);
+	cr_assert_eq(fp_locks_waiting(w.v->locks), 1);
+	uint64_t list = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
+	struct fp_file *dir = fp_file_get(w.v->files, list, 1);
+	cr_assert_not_null(dir);
+	(void)pthread_mutex_lock(&dir->lock);
+	struct fuse_read_in in = {.fh = list, .size = 4096};
+	(void)rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
+	atomic_store(&hooks_no_threads, true);
+	while (fp_stream_watch(w.st, now_ms() + 1000))
+		(void)sched_yield();
+	atomic_store(&hooks_no_threads, false);
+	fp_stream_abandon(w.st);
+	cr_assert(waits_end(&w));
+	(void)pthread_mutex_unlock(&dir->lock);
+	fp_file_put(w.v->files, dir);
+	end(&w);
 }
 
 Test(fp_stream, a_stream_that_does_nothing_is_left_alone)
