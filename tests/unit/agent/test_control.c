@@ -390,7 +390,7 @@ static void read_kills(struct buf *out)
 static void workload_with_a_trap(struct crun_rig *c)
 {
 	crun_rig_new(c, "trap 'touch termed; exit 0' TERM; touch trapped\n"
-			     "while :; do sleep 0.01; done");
+			"while :; do sleep 0.01; done");
 	auto_free char *trapped = path_join(c->rig.dir, "trapped");
 	cr_assert_eq(file_mkdir_p(AGENT_CGROUP, 0755, NULL), 0);
 	cr_assert_eq(file_replace(CGROUP_KILL, "", 0, 0644, NULL), 0);
