@@ -157,11 +157,12 @@ static int make_both(const char *path, struct err *err)
 	enable(mount);
 	for (int try = 0; try < MAKE_TRIES && r == -ENOENT; try++) {
 		r = make_dir(parent, err);
-		if (r >= 0) {
-			enable(parent);
+		if (r >= 0)
 			r = make_dir(path, err);
-		}
 	}
+	/* From here on the parent is not empty: it is the one that stays. */
+	if (r >= 0)
+		enable(parent);
 	return r;
 }
 
