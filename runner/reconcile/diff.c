@@ -22,6 +22,40 @@ static size_t changed_need(const struct graph *g, const struct seen *seen, size_
 	return NO_NODE;
 }
 
+/* What a record says of the very thing it stands on, which a key does not: made again from the same
+ * spec it has the same key, and is another. */
+static const struct stand {
+	enum resource_kind need;
+	const char *own, *needs;
+} stands[] = {
+	{RESOURCE_SNAPSHOT, "snapshot_dir", "dir"},
+	{RESOURCE_MEMSERVER, "serve_pid", "pid"},
+};
+
+static bool stands_elsewhere(const struct stand *stand, struct json_object *own,
+			     struct json_object *need)
+{
+	struct json_object *on = NULL, *is = NULL;
+
+	return json_object_object_get_ex(own, stand->own, &on) && on &&
+	       json_object_object_get_ex(need, stand->needs, &is) && is &&
+	       !json_object_equal(on, is);
+}
+
+/* A run that ended between a need and its users: the first need that was made again since. */
+static size_t moved_need(const struct graph *g, const struct seen *seen, size_t node)
+{
+	const struct node *n = &g->nodes[node];
+
+	for (size_t i = 0; i < n->n_needs; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(stands); k++)
+			if (stands[k].need == g->nodes[n->needs[i]].kind &&
+			    stands_elsewhere(&stands[k], seen[node].record,
+					     seen[n->needs[i]].record))
+				return n->needs[i];
+	return NO_NODE;
+}
+
 static void add_place_reason(const struct node *node, struct reasons *why, const char *old,
 			     const char *new)
 {
@@ -59,6 +93,15 @@ static struct difference unhealthy(const struct seen *seen)
 	return d;
 }
 
+static struct difference moved(size_t need)
+{
+	struct difference d = {.change = CHANGE_REPLACE, .caused_by = need};
+
+	reasons_add(&d.why, REASON_STATE, (struct place){0}, "on an older one",
+		    "on the one there is");
+	return d;
+}
+
 struct difference diff_node(const struct resource_ctx *ctx, const struct graph *g,
 			    const struct seen *seen, size_t node)
 {
@@ -71,6 +114,9 @@ struct difference diff_node(const struct resource_ctx *ctx, const struct graph *
 		return missing(ctx, g, seen, node);
 	if (!s->healthy)
 		return unhealthy(s);
+	size_t need = moved_need(g, seen, node);
+	if (need != NO_NODE)
+		return moved(need);
 	if (n->digest[0] && strcmp(n->digest, s->digest) == 0)
 		return d;
 	g->ops[n->kind]->describe(ctx, n, &want);

@@ -15,7 +15,7 @@ struct difference {
 	size_t caused_by; /* the need that changed, or NO_NODE */
 };
 
-/* The digest says whether; fields, state and needs say what and why. The caller frees why. */
+/* State and digest say whether; fields, state and needs say what and why. The caller frees why. */
 struct difference diff_node(const struct resource_ctx *ctx, const struct graph *g,
 			    const struct seen *seen, size_t node);
 

@@ -231,10 +231,13 @@ static void add_edge(struct build *b, struct edges *edges, size_t from, size_t t
 	edges->v[edges->n++] = (struct edge){from - 1, to - 1};
 }
 
-/* user goes, moves away or is made before what it stood on is taken away. */
+/* user goes, moves away or is made before what it stood on is taken away. Its leftovers stand only
+ * on what holds: an old snapshot waits for clones to move, and its baseline, gone since, may have
+ * to make room for one of them. */
 static void edge_to_removal(struct build *b, struct edges *edges, size_t user, size_t need)
 {
-	const size_t users[] = {b->main_step[user], b->destroy_step[user], b->prune_step[user]};
+	const size_t users[] = {b->main_step[user], b->destroy_step[user],
+				ops_of(b, need)->holds ? b->prune_step[user] : 0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(users); i++) {
 		add_edge(b, edges, users[i], b->destroy_step[need]);
@@ -286,6 +289,25 @@ static void edges_of_claims(struct build *b, struct edges *edges)
 	}
 }
 
+/* One directory and one name for both kinds: the old VM leaves it before the new one enters. */
+static void edges_of_name(struct build *b, struct edges *edges, size_t node)
+{
+	/* 0 is no VM. */
+	static const enum resource_kind other[RESOURCE_KINDS] = {
+		[RESOURCE_BASELINE] = RESOURCE_CLONE,
+		[RESOURCE_CLONE] = RESOURCE_BASELINE,
+	};
+	const struct node *n = &b->g->nodes[node];
+
+	if (!b->destroy_step[node] || !other[n->kind] || !b->g->index.cap)
+		return;
+	auto_free char *address = resource_address(other[n->kind], n->name);
+	ssize_t successor = graph_find(b->g, address);
+
+	if (successor >= 0)
+		add_edge(b, edges, b->destroy_step[node], b->main_step[successor]);
+}
+
 static void lay_out(struct plan *p, const struct edges *edges)
 {
 	size_t at = 0;
@@ -312,8 +334,10 @@ static void add_edges(struct build *b)
 {
 	struct edges edges = {0};
 
-	for (size_t i = 0; i < b->g->n; i++)
+	for (size_t i = 0; i < b->g->n; i++) {
 		edges_of_node(b, &edges, i);
+		edges_of_name(b, &edges, i);
+	}
 	edges_of_claims(b, &edges);
 	lay_out(b->plan, &edges);
 	free(edges.v);

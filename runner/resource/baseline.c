@@ -214,9 +214,12 @@ static int baseline_update(const struct resource_ctx *ctx, const struct need_lis
 	auto_net_config struct net_config net = {0};
 	bool tell = resource_differs(ctx, node, seen, ".healthcheck.");
 	struct update_request req = {.health = tell ? &health : NULL, .net = &net};
-	int r = vm_net_config(ctx->choice, node, &net, err);
+	int r = 0;
 
-	if (r >= 0)
+	/* Nobody supervises what did its work. */
+	if (!seen->ended)
+		r = vm_net_config(ctx->choice, node, &net, err);
+	if (r >= 0 && !seen->ended)
 		r = supervisor_update(&call, &req, err);
 	return r < 0 ? r : resource_update_record(ctx, needs, node, seen, ret, err);
 }

@@ -68,6 +68,13 @@ static bool has_path(const struct reasons *why, const char *path)
 	return false;
 }
 
+static bool is_to_run_again(const struct fleet_spec *f, const struct reasons *why)
+{
+	auto_free char *restart = xasprintf("fleets.%s.restart", f->name);
+
+	return strcmp(f->restart, "always") == 0 && has_path(why, restart);
+}
+
 /* Another snapshot says it all: what each of them has is not what somebody changed. */
 static enum change clone_diff(const struct node *node, const struct field_list *want,
 			      const struct seen *seen, struct reasons *why)
@@ -78,6 +85,9 @@ static enum change clone_diff(const struct node *node, const struct field_list *
 
 	if (has_path(why, from))
 		reasons_drop(why, "snapshots.");
+	/* Its supervisor went with it: what is to run again from now on begins anew. */
+	if (c == CHANGE_UPDATE && seen->ended && is_to_run_again(f, why))
+		return CHANGE_REPLACE;
 	return c;
 }
 
@@ -155,6 +165,21 @@ static int restore(const struct resource_ctx *ctx, const struct need_list *needs
 	return r < 0 ? r : restore_and_check(ctx, &call, &req, ret_status, err);
 }
 
+/* Its state and disks come from the one, its memory from the other. */
+static int check_source(const struct need_list *needs, struct err *err)
+{
+	const struct need *snapshot = resource_need(needs, RESOURCE_SNAPSHOT);
+	const struct need *server = resource_need(needs, RESOURCE_MEMSERVER);
+
+	if (!server || strcmp(json_opt_str(server->seen->record, "snapshot_dir", ""),
+			      json_opt_str(snapshot->seen->record, "dir", "")) == 0)
+		return 0;
+	(void)err_set(err, ERR_FAILED, -EXDEV,
+		      "memory server '%s' serves an older snapshot than the '%s' there is",
+		      server->node->name, snapshot->node->name);
+	return err_hint(err, "fcvm apply makes the server again");
+}
+
 static void note_source(struct json_object *record, const struct need_list *needs)
 {
 	const struct need *snapshot = resource_need(needs, RESOURCE_SNAPSHOT);
@@ -175,9 +200,9 @@ static int clone_create(const struct resource_ctx *ctx, const struct need_list *
 	const struct fleet_spec *f = node->spec;
 	auto_json struct json_object *status = NULL;
 	auto_json struct json_object *record = NULL;
-	int r = vm_dir_begin(ctx, needs, node, seen, &record, err);
+	int r = check_source(needs, err);
 
-	if (r < 0)
+	if (r < 0 || (r = vm_dir_begin(ctx, needs, node, seen, &record, err)) < 0)
 		return r;
 	json_add_str(record, "fleet", f->name);
 	r = restore(ctx, needs, node, record, &status, err);
@@ -192,6 +217,15 @@ static int clone_create(const struct resource_ctx *ctx, const struct need_list *
 	return 0;
 }
 
+/* Once it did its work nobody supervises it, unless it is to be started again. */
+static bool is_over(const struct fleet_spec *f, const struct seen *seen)
+{
+	auto_free char *restart = xasprintf("fleets.%s.restart", f->name);
+	struct json_object *was = json_opt_obj(json_opt_obj(seen->record, "spec"), "update");
+
+	return seen->ended && strcmp(json_opt_str(was, restart, ""), "always") != 0;
+}
+
 static int clone_update(const struct resource_ctx *ctx, const struct need_list *needs,
 			const struct node *node, const struct seen *seen, struct json_object **ret,
 			struct err *err)
@@ -204,8 +238,11 @@ static int clone_update(const struct resource_ctx *ctx, const struct need_list *
 	bool tell = probe && resource_differs(ctx, node, seen, ".healthcheck.");
 	auto_free char *metadata = NULL;
 	auto_net_config struct net_config net = {0};
-	int r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
+	int r = 0;
 
+	if (is_over(f, seen))
+		return resource_update_record(ctx, needs, node, seen, ret, err);
+	r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
 	if (r < 0 || (r = vm_net_config(ctx->choice, node, &net, err)) < 0)
 		return r;
 	struct update_request req = {

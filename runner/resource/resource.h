@@ -52,6 +52,7 @@ struct seen {
 	bool exists;                   /* something of it is there (a record, a directory) */
 	bool healthy;                  /* and it is what its record says (alive, files present) */
 	bool held;                     /* it runs only for its users' sake (a baseline) */
+	bool ended;                    /* a VM that did its work: healthy, and nothing runs */
 	bool old;                      /* its record names leftovers of a replace */
 	char digest[DIGEST_HEX_SIZE];  /* as recorded */
 	char content[DIGEST_HEX_SIZE]; /* assets: digest of the bytes; "" when not known yet */

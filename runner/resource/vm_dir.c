@@ -136,7 +136,7 @@ static void judge(struct json_object *record, struct json_object *status, struct
 	if (json_opt_bool(record, "stopped_by_hand", false))
 		seen_unhealthy(seen, "stopped by hand");
 	else if (strcmp(state, "stopped") == 0 && by_itself && exit_code == 0)
-		return; /* it did its work (decisions 10) */
+		seen->ended = true; /* it did its work (decisions 10) */
 	else if (strcmp(state, "ready") != 0 && strcmp(state, "running") != 0)
 		seen_unhealthy(seen, "%s%s%s", state, error ? ": " : "", error ? error : "");
 }

@@ -363,6 +363,14 @@ Test(apply, a_container_that_did_its_work_is_stopped_and_no_drift)
 	await_state(&r, "web-0", "stopped");
 	const struct run_result *out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
+	apply_rig_spec(&r, 64, 1, "    metadata: { n: \"1\" }\n");
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
+	cr_expect_str_eq(apply_rig_text(&r, "web-0", "state"), "stopped");
+	apply_rig_spec(&r, 64, 1, "    metadata: { n: \"1\" }\n    restart: always\n");
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	cr_expect_str_eq(apply_rig_text(&r, "web-0", "state"), "ready");
 	apply_rig_finish(&r);
 }
 

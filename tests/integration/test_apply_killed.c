@@ -1,10 +1,14 @@
 /* kill -9 of fcvm at every journal entry: the next apply converges, destroy leaves nothing. Each
  * test takes every third point, so that they run beside each other. */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apply_rig.h"
 #include "cleanup.h"
+#include "file.h"
+#include "memserver.h"
 #include "net_host.h"
 #include "xalloc.h"
 
@@ -21,12 +25,65 @@ struct scenario {
 	const char *command;       /* "apply" or "destroy" */
 	const char *before, *more; /* lines of the fleet, before and after; on a host of its own */
 	unsigned fleets_more;      /* clones that `more` adds */
+	bool broken;               /* the snapshot's disk is gone when the command begins */
 };
 
 static void kill_at(struct apply_rig *r, unsigned n)
 {
 	free(r->kill_at);
 	r->kill_at = n ? xasprintf("FCVM_KILL_AT=%u", n) : NULL;
+}
+
+static struct json_object *snapshot_record(const struct apply_rig *r)
+{
+	auto_free char *path =
+		xasprintf("%s/sets/%s/records/snapshot/web@healthy.json", r->data, r->name);
+	struct json_object *record = NULL;
+	struct err err = {0};
+
+	cr_assert_geq(json_load(path, &record, &err), 0, "%s", err.msg);
+	return record;
+}
+
+static void break_snapshot(const struct apply_rig *r)
+{
+	auto_json struct json_object *record = snapshot_record(r);
+	auto_free char *disk = path_join(json_opt_str(record, "dir", ""), "data.img");
+
+	cr_assert_eq(unlink(disk), 0, "no %s", disk);
+}
+
+/* Every record of the kind stands on dir. */
+static size_t standing_on(const struct apply_rig *r, const char *kind, const char *dir, unsigned n)
+{
+	auto_free char *records = xasprintf("%s/sets/%s/records/%s", r->data, r->name, kind);
+	auto_closedir DIR *d = opendir(records);
+	size_t found = 0;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		auto_free char *path = path_join(records, e->d_name);
+		auto_json struct json_object *record = NULL;
+
+		if (e->d_name[0] == '.')
+			continue;
+		cr_assert_geq(json_load(path, &record, NULL), 0);
+		cr_assert_str_eq(json_opt_str(record, "snapshot_dir", ""), dir,
+				 "point %u: %s of another snapshot", n, path);
+		found++;
+	}
+	return found;
+}
+
+/* Memory, state and disks of one clone are of one and the same snapshot: the one there is. */
+static void expect_one_snapshot(const struct apply_rig *r, unsigned clones, unsigned n)
+{
+	auto_json struct json_object *record = snapshot_record(r);
+	const char *dir = json_opt_str(record, "dir", "");
+	char why[256];
+
+	cr_assert_eq(standing_on(r, "clone", dir, n), clones);
+	cr_assert_eq(standing_on(r, "memserver", dir, n),
+		     memserver_uffd_permitted(why, sizeof(why)) ? 1 : 0);
 }
 
 /* False when the command ended before entry n: no point is left. */
@@ -36,6 +93,8 @@ static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
 		apply_rig_spec(r, s->memory_before, s->count_before, s->before);
 		apply_rig_run(r, 0, "apply", r->spec, NULL);
 	}
+	if (s->broken)
+		break_snapshot(r);
 	apply_rig_spec(r, s->memory, s->count, s->more);
 	kill_at(r, n);
 	int status = apply_rig_run(r, -1, s->command, r->spec, NULL)->status;
@@ -46,6 +105,7 @@ static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
 	cr_assert_str_eq(buf_str(&again->out), "no changes\n", "point %u", n);
 	cr_assert_eq(apply_rig_count(r, "clone", "ready"), s->count + s->fleets_more, "point %u",
 		     n);
+	expect_one_snapshot(r, s->count + s->fleets_more, n);
 	apply_rig_finish(r);
 	return status == KILLED;
 }
@@ -86,6 +146,8 @@ static void every_third(const struct scenario *s, unsigned first)
 KILLED_AT(first_apply, .memory = 64, .count = 2, .command = "apply")
 KILLED_AT(replace, .memory_before = 64, .count_before = 2, .memory = 80, .count = 1,
 	  .command = "apply")
+KILLED_AT(taken_again, .memory_before = 64, .count_before = 2, .memory = 64, .count = 3,
+	  .command = "apply", .broken = true)
 KILLED_AT(destroy, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,
 	  .command = "destroy")
 KILLED_AT(published, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,

@@ -273,6 +273,61 @@ Test(plan, a_dead_server_takes_its_clones_with_it_and_the_snapshot_stays)
 	cr_expect_eq(s->caused_by, rig_node(&now, "memserver/web@healthy/0"));
 }
 
+/* Every step is reached when each waits for all that come before it. */
+static void expect_no_circle(const struct rig *r)
+{
+	auto_free size_t *waits = xcalloc(r->plan.n + 1, sizeof(*waits));
+	auto_free size_t *ready = xcalloc(r->plan.n + 1, sizeof(*ready));
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->plan.n; i++)
+		if ((waits[i] = r->plan.steps[i].n_waits) == 0)
+			ready[n++] = i;
+	for (size_t k = 0; k < n; k++) {
+		const struct step *s = &r->plan.steps[ready[k]];
+
+		for (size_t e = 0; e < s->n_edges; e++)
+			if (--waits[r->plan.edges[s->first_edge + e]] == 0)
+				ready[n++] = r->plan.edges[s->first_edge + e];
+	}
+	cr_expect_eq(n, r->plan.n, "%zu of %zu steps are never ready", r->plan.n - n, r->plan.n);
+}
+
+#define KIND_SPEC(baseline, fleet)                                                      \
+	RIG_SPEC_HEAD "baselines:\n"                                                    \
+		      "  " baseline ": { image: api, healthcheck: { tcp: \":80\" } }\n" \
+		      "snapshots:\n  warm: { from: " baseline " }\n"                    \
+		      "fleets:\n  " fleet ": { from: warm, count: 2 }\n"
+
+static void change_kind(struct rig *was, struct rig *now, const char *from, const char *to)
+{
+	rig_make_text(was, from);
+	rig_settle(was);
+	rig_make_text(now, to);
+	rig_inherit(now, was);
+	rig_plan(now);
+	expect_no_circle(now);
+}
+
+/* Both would live in vms/web-0. */
+Test(plan, a_baseline_is_made_when_the_clone_of_its_name_is_gone)
+{
+	auto_rig struct rig was, now;
+
+	change_kind(&was, &now, KIND_SPEC("base", "web"), KIND_SPEC("web-0", "app"));
+	cr_expect(rig_waits(&now, rig_step(&now, VERB_CREATE, "baseline/web-0"),
+			    rig_step(&now, VERB_DESTROY, "clone/web-0")));
+}
+
+Test(plan, a_clone_is_made_when_the_baseline_of_its_name_is_gone)
+{
+	auto_rig struct rig was, now;
+
+	change_kind(&was, &now, KIND_SPEC("web-0", "app"), KIND_SPEC("base", "web"));
+	cr_expect(rig_waits(&now, rig_step(&now, VERB_CREATE, "clone/web-0"),
+			    rig_step(&now, VERB_DESTROY, "baseline/web-0")));
+}
+
 Test(plan, a_cached_snapshot_survives_the_loss_of_all_it_was_made_from)
 {
 	auto_rig struct rig was, now;

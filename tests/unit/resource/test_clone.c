@@ -1,0 +1,74 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "file.h"
+#include "io.h"
+#include "kinds.h"
+#include "run.h"
+#include "vm_dir.h"
+#include "xalloc.h"
+
+static struct json_object *record_with(const char *key, const char *value)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_str(o, key, value);
+	return o;
+}
+
+Test(clone, it_is_not_restored_over_the_memory_of_another_snapshot)
+{
+	char name[] = "web-0", of[] = "web@healthy", by[] = "web@healthy/0";
+	struct node node = {.kind = RESOURCE_CLONE, .name = name};
+	struct node snapshot = {.kind = RESOURCE_SNAPSHOT, .name = of};
+	struct node server = {.kind = RESOURCE_MEMSERVER, .name = by};
+	auto_json struct json_object *taken = record_with("dir", "/s/new");
+	auto_json struct json_object *serves = record_with("snapshot_dir", "/s/old");
+	struct seen have = {.record = taken}, old = {.record = serves}, none = {0};
+	const struct need_list needs = {{{&snapshot, &have}, {&server, &old}}, 2};
+	struct fleet_spec fleet = {.name = name};
+	struct json_object *made = NULL;
+	struct err err = {0};
+
+	node.spec = &fleet;
+	cr_expect_lt(
+		resource_clone.create(&(struct resource_ctx){0}, &needs, &node, &none, &made, &err),
+		0);
+	cr_expect_str_eq(err.msg, "memory server 'web@healthy/0' serves an older snapshot than the "
+				  "'web@healthy' there is");
+	cr_expect_null(made);
+}
+
+static void describe(struct field_list *f, const char *restart, const char *metadata)
+{
+	field_list_add(f, "fleets.web", "restart", CHANGE_UPDATE, (struct place){0}, restart);
+	field_list_add(f, "fleets.web", "metadata", CHANGE_UPDATE, (struct place){0}, metadata);
+}
+
+/* A clone of fleet "web" whose record says restart: no and metadata: old. */
+static enum change change_of(const char *restart, const char *metadata, bool ended)
+{
+	auto_free char *policy = xstrdup(restart);
+	char name[] = "web";
+	struct fleet_spec fleet = {.name = name, .restart = policy};
+	struct node node = {.kind = RESOURCE_CLONE, .name = name, .spec = &fleet};
+	auto_json struct json_object *record = record_with("key", "");
+	struct seen seen = {.exists = true, .healthy = true, .ended = ended, .record = record};
+	auto_field_list struct field_list was = {0}, want = {0};
+	auto_reasons struct reasons why = {0};
+
+	describe(&was, "no", "old");
+	describe(&want, restart, metadata);
+	json_add(record, "spec", field_list_to_json(&was));
+	return resource_clone.diff(&node, &want, &seen, &why);
+}
+
+Test(clone, one_that_did_its_work_is_made_again_only_when_it_is_to_run_again)
+{
+	cr_expect_eq(change_of("no", "old", true), CHANGE_NONE);
+	cr_expect_eq(change_of("no", "new", true), CHANGE_UPDATE);
+	cr_expect_eq(change_of("on-failure", "old", true), CHANGE_UPDATE);
+	cr_expect_eq(change_of("always", "new", true), CHANGE_REPLACE);
+	cr_expect_eq(change_of("always", "old", false), CHANGE_UPDATE);
+}
