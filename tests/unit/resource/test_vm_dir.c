@@ -67,17 +67,18 @@ struct status_case {
 };
 
 static const struct status_case cases[] = {
-	{"ready", "", true, true, true, NULL},
-	{"running", "", true, true, true, NULL},
-	{"ready", "", false, true, false, "failed: its supervisor is gone"},
+	{"ready", "", true, true, true, NULL, false},
+	{"running", "", true, true, true, NULL, false},
+	{"ready", "", false, true, false, "failed: its supervisor is gone", false},
 	{"lost", ",\"ended\":\"memserver\",\"error\":\"memory server gone\"", true, true, false,
-	 "lost: memory server gone"},
+	 "lost: memory server gone", false},
 	{"failed", ",\"ended\":\"exited\",\"exit_code\":3,\"error\":\"exit code 3\"", false, true,
-	 false, "failed: exit code 3"},
+	 false, "failed: exit code 3", false},
 	/* it did its work */
 	{"stopped", ",\"ended\":\"exited\",\"exit_code\":0", false, true, true, NULL, true},
-	{"stopped", ",\"ended\":\"exited\",\"exit_code\":2", false, true, false, "stopped"},
-	{"stopped", ",\"ended\":\"requested\",\"exit_code\":null", false, true, false, "stopped"},
+	{"stopped", ",\"ended\":\"exited\",\"exit_code\":2", false, true, false, "stopped", false},
+	{"stopped", ",\"ended\":\"requested\",\"exit_code\":null", false, true, false, "stopped",
+	 false},
 };
 
 Test(vm_dir, state_is_checked_against_reality)
