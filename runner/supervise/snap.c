@@ -54,10 +54,12 @@ static void snap_free(struct snapping *p)
 	free(p);
 }
 
-/* Of the first in line. */
-static void answer(struct snapping *p)
+/* The first in line. */
+static void answer(struct super *s)
 {
-	p->s->snap = p->next;
+	struct snapping *p = s->snap;
+
+	s->snap = p->next;
 	if (p->err.code < 0)
 		ctl_fail(p->req, &p->err);
 	else
@@ -71,7 +73,7 @@ void snap_abort(struct super *s, const struct err *why)
 		if (s->snap->err.code >= 0)
 			s->snap->err = *why;
 		(void)err_wrap(&s->snap->err, "snapshot");
-		answer(s->snap);
+		answer(s);
 	}
 }
 
@@ -97,7 +99,7 @@ static void on_thawed(void *data, const struct agentlink_answer *a)
 		super_end(s, ENDED_CRASHED, &err);
 		return;
 	}
-	answer(p);
+	answer(s);
 	begin_next(s);
 }
 
@@ -340,7 +342,7 @@ static void on_silence(struct loop *loop, struct loop_source *src, uint32_t even
 		return;
 	}
 	/* The VM is gone either way; the answer comes first, so that a failure has its reason. */
-	answer(p);
+	answer(s);
 	super_end(s, ENDED_REAPED, NULL);
 }
 
@@ -415,7 +417,7 @@ static void begin_next(struct super *s)
 {
 	while (s->snap && begin(s->snap) < 0) {
 		(void)err_wrap(&s->snap->err, "snapshot");
-		answer(s->snap);
+		answer(s);
 	}
 }
 
