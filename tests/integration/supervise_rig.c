@@ -29,6 +29,22 @@ static const struct engine {
 static const struct engine *engine = &engines[0];
 static char *fake_vmm; /* what our host says it is */
 
+/* Of the running test; a failed assertion leaves it to clean_up(). */
+static struct {
+	char *data, *memserver;
+} live;
+
+static void clean_up(void);
+TestSuite(supervise, .fini = clean_up);
+TestSuite(supervise_firecracker, .fini = clean_up);
+TestSuite(supervise_clones, .fini = clean_up);
+TestSuite(supervise_clones_firecracker, .fini = clean_up);
+TestSuite(supervise_net, .fini = clean_up);
+TestSuite(supervise_snapshot, .fini = clean_up);
+TestSuite(supervise_snapshot_firecracker, .fini = clean_up);
+TestSuite(supervise_start, .fini = clean_up);
+TestSuite(supervise_volumes, .fini = clean_up);
+
 static const char *rig_getenv(const char *name)
 {
 	return strcmp(name, engine->env) == 0 ? fake_vmm : getenv(name);
@@ -114,6 +130,7 @@ void rig_make(struct rig *r, const char *script)
 	struct err err = {0};
 
 	*r = (struct rig){.data = tmpdir_new("super")};
+	live.data = xstrdup(r->data);
 	cr_assert_eq(chmod(r->data, 0711), 0);
 	cr_assert_geq(host_init(&r->host, r->data, &err), 0, "%s", err.msg);
 	cr_assert_geq(host_make_dirs(&r->host, &err), 0, "%s", err.msg);
@@ -135,13 +152,13 @@ void rig_script(const struct rig *r, const char *words)
 }
 
 /* Every supervisor of ours, whichever way the test ended. */
-static void stop_all(struct rig *r)
+static void stop_all(const char *data)
 {
-	auto_closedir DIR *dir = opendir(r->data);
+	auto_closedir DIR *dir = opendir(data);
 	struct dirent *e = NULL;
 
 	while (dir && (e = readdir(dir))) {
-		auto_free char *path = path_join(r->data, e->d_name);
+		auto_free char *path = path_join(data, e->d_name);
 		struct supervisor_call call = rig_call(path, 5000);
 
 		if (e->d_name[0] != '.')
@@ -149,16 +166,25 @@ static void stop_all(struct rig *r)
 	}
 }
 
+static void clean_up(void)
+{
+	if (!live.data)
+		return;
+	stop_all(live.data);
+	if (live.memserver)
+		(void)memserver_stop(live.memserver, true, deadline_in(5000), NULL);
+	cleanup_free_p(&live.memserver);
+	tmpdir_remove(&live.data);
+}
+
 void rig_free(struct rig *r)
 {
-	stop_all(r);
-	if (r->memserver)
-		(void)memserver_stop(r->memserver, true, deadline_in(5000), NULL);
+	clean_up();
 	free(r->memserver);
 	vm_config_free(&r->config);
 	workload_free(&r->workload);
 	host_free(&r->host);
-	tmpdir_remove(&r->data);
+	free(r->data);
 	free(r->vmm);
 	free(r->dir);
 }
@@ -285,6 +311,7 @@ struct proc_id rig_memserver(struct rig *r, const char *snapshot)
 
 	cr_assert_geq(memserver_spawn(&r->host, &spec, &id, &err), 0, "%s", err.msg);
 	r->memserver = path_join(dir, "server.sock");
+	live.memserver = xstrdup(r->memserver);
 	return id;
 }
 
