@@ -286,23 +286,40 @@ static struct proc_id vmm_of(struct json_object *status)
 	return proc_of(status, "pid", "pid_start", boot_id);
 }
 
+static void add_crash(struct json_object *o)
+{
+	json_add_str(o, "state", "failed");
+	json_add_str(o, "health", "none");
+	json_add_str(o, "ended", "crashed");
+	json_add_str(o, "error", "its supervisor is gone");
+	json_add(o, "pid", NULL);
+	json_add(o, "pid_start", NULL);
+}
+
+/* Has the last word, or may still say it. */
+static bool is_told(struct json_object *o, const char *boot_id)
+{
+	struct proc_id id = supervisor_of(o);
+
+	return json_opt_str(o, "ended", NULL) || (id.pid > 0 && proc_id_alive(&id, boot_id));
+}
+
 int supervisor_peek(const char *dir, const char *boot_id, struct json_object **ret, struct err *err)
 {
 	auto_free char *path = path_join(dir, SUPERVISE_STATUS);
 	auto_json struct json_object *o = NULL;
-	struct proc_id id = {0};
 	int r = json_load(path, &o, err);
 
 	if (r < 0)
 		return r;
-	id = supervisor_of(o);
-	if (!json_opt_str(o, "ended", NULL) && (id.pid <= 0 || !proc_id_alive(&id, boot_id))) {
-		json_add_str(o, "state", "failed");
-		json_add_str(o, "health", "none");
-		json_add_str(o, "ended", "crashed");
-		json_add_str(o, "error", "its supervisor is gone");
-		json_add(o, "pid", NULL);
-		json_add(o, "pid_start", NULL);
+	if (!is_told(o, boot_id)) {
+		/* It may have said it, and ended, after it was read. */
+		json_put_p(&o);
+		r = json_load(path, &o, err);
+		if (r < 0)
+			return r;
+		if (!is_told(o, boot_id))
+			add_crash(o);
 	}
 	*ret = TAKE_PTR(o);
 	return 0;
