@@ -16,11 +16,13 @@
 /* Nobody has it (TEST-NET-3): what leads there is the default route. */
 #define SOMEWHERE 0xcb007101u
 
+/* Of the host, as the table is, not of a data directory. */
 int hostside_lock(const struct host *host, int *ret_fd, struct err *err)
 {
-	auto_free char *path = host_path(host, "ledger/net.lock");
+	auto_free char *path = path_join(host->ids_dir, "net.lock");
+	int r = host_make_ids_dir(host, err);
 
-	return file_lock(path, true, 0, NULL, ret_fd, err);
+	return r < 0 ? r : file_lock(path, true, 0, NULL, ret_fd, err);
 }
 
 /* --- uplink ---------------------------------------------------------------------------------- */
@@ -58,28 +60,45 @@ static int find_uplink(struct nl_sock *rt, char link[IF_NAMESIZE], struct err *e
 	return m.link != 0 && if_indextoname(m.link, link) && strcmp(link, "lo") != 0;
 }
 
+/* Of a link nobody has, where there is no way out: nothing is to be switched on. */
+static int find_forwarding(struct nl_sock *rt, char link[IF_NAMESIZE], struct sysctl *ret,
+			   bool *ret_needed, struct err *err)
+{
+	int r = find_uplink(rt, link, err);
+
+	*ret = (struct sysctl){"ipv4", link, "forwarding", false};
+	*ret_needed = r > 0 && !sysctl_get(ret);
+	return r < 0 ? r : 0;
+}
+
+/* Under the lock. */
+static int make_ready(struct mnl_socket *nl, struct nl_sock *rt, struct err *err)
+{
+	char link[IF_NAMESIZE] = "";
+	struct sysctl forwarding;
+	bool needed = false;
+	int r = host_table_ensure(nl, err);
+
+	if (r >= 0)
+		r = find_forwarding(rt, link, &forwarding, &needed, err);
+	return r < 0 || !needed ? r : forward(nl, &forwarding, err);
+}
+
 /* As a rule all is there, and nobody is kept waiting; what is not is made under the lock, which the
  * one who takes it all away again holds, too. */
 static int prepare_once(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
 			struct err *err)
 {
 	char link[IF_NAMESIZE] = "";
-	const struct sysctl forwarding = {"ipv4", link, "forwarding", false};
+	struct sysctl forwarding;
 	auto_close int lock = -1;
-	bool has_uplink = false;
-	int r = find_uplink(rt, link, err);
+	bool needed = false;
+	int r = find_forwarding(rt, link, &forwarding, &needed, err);
 
-	if (r < 0)
+	if (r < 0 || (!needed && host_table_is_loaded(nl)))
 		return r;
-	has_uplink = r > 0;
-	if (host_table_is_loaded(nl) && (!has_uplink || sysctl_get(&forwarding)))
-		return 0;
 	r = hostside_lock(host, &lock, err);
-	if (r >= 0)
-		r = host_table_ensure(nl, err);
-	if (r < 0 || !has_uplink || sysctl_get(&forwarding))
-		return r;
-	return forward(nl, &forwarding, err);
+	return r < 0 ? r : make_ready(nl, rt, err);
 }
 
 int hostside_prepare(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
@@ -268,6 +287,28 @@ int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err 
 	for (size_t i = 0; i < l->n; i++)
 		elements_copy(&changes, &l->v[i]);
 	return elements_commit(nl, &changes, err);
+}
+
+static int enter_once(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+		      const struct elements *l, struct err *err)
+{
+	auto_close int lock = -1;
+	int r = hostside_lock(host, &lock, err);
+
+	if (r >= 0)
+		r = make_ready(nl, rt, err);
+	return r < 0 ? r : hostside_commit(nl, l, err);
+}
+
+int hostside_enter(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+		   const struct elements *l, struct err *err)
+{
+	int r = hostside_commit(nl, l, err);
+
+	/* Once as a rule: only who knows no lock takes a table away that is being entered. */
+	for (int i = 0; i < HOSTSIDE_TRIES && r == -ENOENT; i++)
+		r = enter_once(host, nl, rt, l, err);
+	return r;
 }
 
 struct cut {

@@ -14,10 +14,10 @@
 struct mnl_socket;
 struct nl_sock;
 
-/* Until a VM is in it, the table may be taken away by whoever sweeps for another data directory. */
+/* Rules may be flushed by anybody at any moment. */
 #define HOSTSIDE_TRIES 64
 
-/* Held while the host's table comes or goes. */
+/* Held while the host's table comes or goes, whatever the data directory. */
 int hostside_lock(const struct host *host, int *ret_fd, struct err *err);
 
 /* In the host's namespace. The table is there, and what leads to the default route forwards. */
@@ -52,6 +52,10 @@ void hostside_grant(const struct slot *s, const struct net_config *c, const stru
 /* Puts them in. Ports they publish are held by the caller, so whatever else is published there is
  * of somebody who is dead, and goes. */
 int hostside_commit(struct mnl_socket *nl, const struct elements *l, struct err *err);
+/* In the host's namespace: the same for a VM that is in it for the first time. The table may have
+ * gone with the last VM since it was seen. */
+int hostside_enter(const struct host *host, struct mnl_socket *nl, struct nl_sock *rt,
+		   const struct elements *l, struct err *err);
 /* Cuts what the VM began, or with `all` what goes to it as well. */
 int hostside_cut(struct mnl_socket *nl, const struct slot *s, bool all, struct err *err);
 /* The same for VMs that are gone, as far as possible. */

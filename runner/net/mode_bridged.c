@@ -79,23 +79,15 @@ static int join_slot(struct net *n, struct nl_sock *inside, struct err *err)
 	return r;
 }
 
-/* The table may have gone with the last VM since it was seen. */
 static int enter_table(struct net *n, struct err *err)
 {
 	struct bridged *b = n->mode;
 	auto_elements struct elements all = {0};
-	int r = 0;
 
 	hostside_elements(&b->slot, &b->ports, &n->config, &all);
 	if (n->relay && n->config.egress_deny)
 		hostside_granted(&b->slot, relay_grants(n->relay, &n->config), &all);
-	r = hostside_commit(b->nl, &all, err);
-	for (int i = 0; i < HOSTSIDE_TRIES && r == -ENOENT; i++) {
-		r = hostside_prepare(n->host, b->nl, b->rt, err);
-		if (r >= 0)
-			r = hostside_commit(b->nl, &all, err);
-	}
-	return r;
+	return hostside_enter(n->host, b->nl, b->rt, &all, err);
 }
 
 static int outside(struct net *n, struct err *err)
