@@ -60,37 +60,60 @@ int file_fsync_dir(const char *path, struct err *err)
 	return 0;
 }
 
-static int write_beside(int fd, const char *beside, const char *path, const void *data, size_t len,
-			mode_t mode, struct err *err)
+struct replacement {
+	const char *path;
+	const void *data;
+	size_t len;
+	mode_t mode;
+	bool to_disk;
+};
+
+static int write_beside(int fd, const char *beside, const struct replacement *w, struct err *err)
 {
-	int r = file_write_fd(fd, data, len, err);
+	const char *path = w->path;
+	int r = file_write_fd(fd, w->data, w->len, err);
 
 	if (r < 0)
 		return err_wrap(err, "cannot write '%s'", path);
-	if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+	if (fchmod(fd, w->mode) < 0 || (w->to_disk && fsync(fd) < 0))
 		return err_sys(err, "cannot write '%s'", path);
 	if (rename(beside, path) < 0)
 		return err_sys(err, "cannot replace '%s'", path);
 	return 0;
 }
 
-int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
+static int replace(const struct replacement *w, struct err *err)
 {
-	const char *slash = strrchr(path, '/');
-	auto_free char *dir = parent_of(path);
+	const char *slash = strrchr(w->path, '/');
+	auto_free char *dir = parent_of(w->path);
 	/* Cut, so that the longest legal name still has room for the suffix. */
-	auto_free char *name = xasprintf(".%.200s.XXXXXX", slash ? slash + 1 : path);
+	auto_free char *name = xasprintf(".%.200s.XXXXXX", slash ? slash + 1 : w->path);
 	auto_free char *beside = path_join(dir, name);
 	auto_close int fd = mkostemp(beside, O_CLOEXEC);
 
 	if (fd < 0)
-		return err_sys(err, "cannot write beside '%s'", path);
-	int r = write_beside(fd, beside, path, data, len, mode, err);
+		return err_sys(err, "cannot write beside '%s'", w->path);
+	int r = write_beside(fd, beside, w, err);
 	if (r < 0) {
 		(void)unlink(beside);
 		return r;
 	}
-	return file_fsync_dir(dir, err);
+	return w->to_disk ? file_fsync_dir(dir, err) : 0;
+}
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
+{
+	const struct replacement w = {path, data, len, mode, true};
+
+	return replace(&w, err);
+}
+
+int file_replace_unsynced(const char *path, const void *data, size_t len, mode_t mode,
+			  struct err *err)
+{
+	const struct replacement w = {path, data, len, mode, false};
+
+	return replace(&w, err);
 }
 
 static int too_large(const char *path, size_t max, struct err *err)

@@ -12,6 +12,9 @@
 
 /* Beside, fsync, rename, fsync of the directory: a reader sees the old or the new text whole. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
+/* The same but for fsync: for what no other boot of the host reads. */
+int file_replace_unsynced(const char *path, const void *data, size_t len, mode_t mode,
+			  struct err *err);
 /* Reads a regular file of at most max bytes into out (reset first). -ENOENT passes through. */
 int file_read(const char *path, size_t max, struct buf *out, struct err *err);
 int file_write_fd(int fd, const void *data, size_t len, struct err *err);

@@ -13,8 +13,8 @@
 
 struct host {
 	char *data_dir; /* absolute */
-	/* Where uids and gids are counted. Root has only one set of them, however many data
-	 * directories: the system's, always. */
+	/* Of the host, not of a data directory: where uids and gids are counted, and the lock of
+	 * the host's table of networks. For root the system's, always. */
 	char *ids_dir;
 	char *exe; /* absolute path of the running fcvm, for `internal` children */
 	/* Of the system: its asset cache, which root fills and everybody may read. NULL for root,

@@ -135,22 +135,6 @@ static int write_in_place(int fd, size_t size, const char *path, struct buf *tex
 	return err_sys_code(err, n < 0 ? -errno : -ENOSPC, "cannot write '%s'", path);
 }
 
-/* Not forced to the disk: no other boot reads it. */
-static int write_beside(const char *path, const struct buf *text, struct err *err)
-{
-	auto_free char *beside = xasprintf("%s.new", path);
-	auto_close int fd =
-		open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r = fd < 0 ? -errno : file_write_fd(fd, text->data, text->len, NULL);
-
-	if (r >= 0 && rename(beside, path) < 0)
-		r = -errno;
-	if (r >= 0)
-		return 0;
-	(void)unlink(beside);
-	return err_sys_code(err, r, "cannot write '%s'", path);
-}
-
 static int write_of_boot(const char *path, struct buf *text, struct err *err)
 {
 	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -160,7 +144,7 @@ static int write_of_boot(const char *path, struct buf *text, struct err *err)
 		return err_sys(err, "cannot write '%s'", path);
 	/* Of several pages a kill, or a full disk, may leave some. */
 	if (text->len > PAGE || st.st_size > PAGE)
-		return write_beside(path, text, err);
+		return file_replace_unsynced(path, text->data, text->len, 0600, err);
 	return write_in_place(fd, (size_t)st.st_size, path, text, err);
 }
 

@@ -249,7 +249,7 @@ static void edges_of_record(struct build *b, struct edges *edges, size_t node)
 {
 	struct json_object *needs = json_opt_obj(b->seen[node].record, "needs");
 
-	if (!needs || !b->g->index.cap)
+	if (!needs)
 		return;
 	json_object_object_foreach(needs, address, key)
 	{

@@ -217,9 +217,10 @@ static int baseline_update(const struct resource_ctx *ctx, const struct need_lis
 	int r = 0;
 
 	/* Nobody supervises what did its work. */
-	if (!seen->ended)
-		r = vm_net_config(ctx->choice, node, &net, err);
-	if (r >= 0 && !seen->ended)
+	if (seen->ended)
+		return resource_update_record(ctx, needs, node, seen, ret, err);
+	r = vm_net_config(ctx->choice, node, &net, err);
+	if (r >= 0)
 		r = supervisor_update(&call, &req, err);
 	return r < 0 ? r : resource_update_record(ctx, needs, node, seen, ret, err);
 }

@@ -68,9 +68,14 @@ static bool has_path(const struct reasons *why, const char *path)
 	return false;
 }
 
+static char *restart_path(const struct fleet_spec *f)
+{
+	return xasprintf("fleets.%s.restart", f->name);
+}
+
 static bool is_to_run_again(const struct fleet_spec *f, const struct reasons *why)
 {
-	auto_free char *restart = xasprintf("fleets.%s.restart", f->name);
+	auto_free char *restart = restart_path(f);
 
 	return strcmp(f->restart, "always") == 0 && has_path(why, restart);
 }
@@ -220,7 +225,7 @@ static int clone_create(const struct resource_ctx *ctx, const struct need_list *
 /* Once it did its work nobody supervises it, unless it is to be started again. */
 static bool is_over(const struct fleet_spec *f, const struct seen *seen)
 {
-	auto_free char *restart = xasprintf("fleets.%s.restart", f->name);
+	auto_free char *restart = restart_path(f);
 	struct json_object *was = json_opt_obj(json_opt_obj(seen->record, "spec"), "update");
 
 	return seen->ended && strcmp(json_opt_str(was, restart, ""), "always") != 0;

@@ -7,7 +7,6 @@
 #include "utf8.h"
 #include "xalloc.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -207,21 +206,11 @@ void vmstate_add_event(const struct vmstate *s, struct json_object *o)
 	json_add_str(o, "error", s->error);
 }
 
-/* Beside and renamed, so that it is seen whole; but not forced to the disk: nothing it says
- * outlives this boot of the host, and a clone writes it ten times on its way up. */
+/* Nothing it says outlives this boot of the host, and a clone writes it ten times on its way up. */
 int vmstate_save(const struct vmstate *s, struct err *err)
 {
 	auto_json struct json_object *o = vmstate_to_json(s);
-	auto_free char *beside = xasprintf("%s.new", s->path);
 	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
-	auto_close int fd =
-		open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r = 0;
 
-	if (fd < 0)
-		return err_sys(err, "cannot write '%s'", beside);
-	r = file_write_fd(fd, text, strlen(text), err);
-	if (r >= 0 && rename(beside, s->path) < 0)
-		r = err_sys(err, "cannot replace '%s'", s->path);
-	return r;
+	return file_replace_unsynced(s->path, text, strlen(text), 0600, err);
 }

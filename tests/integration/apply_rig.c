@@ -297,6 +297,7 @@ void apply_rig_finish(struct apply_rig *r)
 	while (count_processes(r->dir) > 0 && now_ms() < deadline_ms)
 		(void)usleep(5000);
 	cr_assert_eq(count_processes(r->dir), 0, "destroy left processes");
+	cr_assert_eq(numbers_held(r->data), 0, "destroy left uids or gids");
 }
 
 void apply_rig_cleanup(void)

@@ -409,6 +409,19 @@ ENGINE_TEST(supervise, requests_that_make_no_sense_are_refused_with_a_sentence)
 
 /* --- boots that hang ------------------------------------------------------------------------- */
 
+/* By the build for tests, whose boots have so long. */
+static void boots_within(struct rig *r, const char *ms)
+{
+	free(r->host.exe);
+	r->host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
+	if (!r->host.exe) {
+		rig_free(r);
+		*r = (struct rig){0};
+		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
+	}
+	(void)setenv("FCVM_TEST_BOOT_MS", ms, 1);
+}
+
 ENGINE_TEST(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it)
 {
 	auto_rig struct rig r;
@@ -416,14 +429,7 @@ ENGINE_TEST(supervise, a_boot_that_hangs_is_tried_again_and_everybody_can_see_it
 	struct err err = {0};
 
 	rig_make(&r, "");
-	free(r.host.exe);
-	r.host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
-	if (!r.host.exe) {
-		rig_free(&r);
-		r = (struct rig){0};
-		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
-	}
-	(void)setenv("FCVM_TEST_BOOT_MS", "400", 1);
+	boots_within(&r, "400");
 	rig_script(&r, "fake.hang");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
@@ -452,14 +458,7 @@ ENGINE_TEST(supervise, a_boot_that_always_hangs_fails_in_the_end)
 	struct err err = {0};
 
 	rig_make(&r, "fake.hang");
-	free(r.host.exe);
-	r.host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
-	if (!r.host.exe) {
-		rig_free(&r);
-		r = (struct rig){0};
-		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
-	}
-	(void)setenv("FCVM_TEST_BOOT_MS", "50", 1);
+	boots_within(&r, "50");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
 	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err),
@@ -478,14 +477,7 @@ ENGINE_TEST(supervise, a_boot_that_ended_by_itself_is_not_tried_again)
 	struct err err = {0};
 
 	rig_make(&r, "fake.hang fake.off");
-	free(r.host.exe);
-	r.host.exe = realpath(TEST_BUILD_DIR "/hooks/fcvm", NULL);
-	if (!r.host.exe) {
-		rig_free(&r);
-		r = (struct rig){0};
-		cr_skip("no " TEST_BUILD_DIR "/hooks/fcvm");
-	}
-	(void)setenv("FCVM_TEST_BOOT_MS", "900", 1);
+	boots_within(&r, "900");
 	rig_spawn(&r, r.dir);
 	call = rig_call(r.dir, 20000);
 	cr_expect_eq(supervisor_start(&call, &r.config, &r.workload, NULL, NULL, NULL, &err),

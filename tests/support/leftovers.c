@@ -89,6 +89,8 @@ char *host_leftovers(const char *tag)
 	add_processes(&lines, tag);
 	add_lines_with(&lines, "/proc/self/mountinfo", "mount", tag);
 	add_each(&lines, "/sys/block", "loop", "loop/backing_file", "loop", tag);
+	if (numbers_held(tag) > 0)
+		strv_addf(&lines, "%zu uids and gids", numbers_held(tag));
 	add_named(&lines, "/sys/class/net", "link", "fv");
 	add_named(&lines, "/run/netns", "netns", "fcvm");
 	strv_sort(&lines);

@@ -183,8 +183,10 @@ char *tmpdir_new(const char *what)
 
 void tmpdir_remove(char **dir)
 {
-	if (*dir)
+	if (*dir) {
+		numbers_give_back(*dir);
 		(void)file_remove_tree(*dir, NULL);
+	}
 	free(*dir);
 	*dir = NULL;
 }

@@ -33,7 +33,12 @@ void run_fcvm(struct run_result *r, const char *data_dir, uint64_t timeout_ms,
 struct json_object *run_json(const struct run_result *r);
 const char *run_fcvm_path(void);
 
-/* A private directory below /tmp, removed with everything in it. */
+/* Uids and gids of the host that owners below dir have; 0 for who is not root. */
+size_t numbers_held(const char *dir);
+void numbers_give_back(const char *dir);
+
+/* A private directory below /tmp, removed with everything in it and what its VMs were counted as.
+ */
 char *tmpdir_new(const char *what);
 void tmpdir_remove(char **dir);
 #define auto_tmpdir __attribute__((cleanup(tmpdir_remove)))

@@ -257,6 +257,7 @@ void world_finish(struct volume_world *w)
 {
 	for (size_t i = 0; i < w->n_vms; i++) {
 		world_stop(w->vms[i]);
+		cr_assert_geq(ledger_release(&w->host, "uid", w->vms[i], NULL), 0);
 		free(w->vms[i]);
 	}
 	w->n_vms = 0;

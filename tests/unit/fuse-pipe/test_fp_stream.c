@@ -187,24 +187,32 @@ Test(fp_stream, lives_on_when_its_operation_ends_while_it_changes_hands)
 	end(&w);
 }
 
+/* An operation that stands on the directory it is given, and no thread to go on with the stream. */
+static struct fp_file *end_for_want_of_a_thread(struct world *w)
+{
+	struct rig *r = &w->as_rig;
+	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
+	struct fp_file *dir = fp_file_get(w->v->files, fh, 1);
+	struct fuse_read_in in = {.fh = fh, .size = 4096};
+
+	cr_assert_not_null(dir);
+	(void)pthread_mutex_lock(&dir->lock);
+	(void)rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
+	atomic_store(&hooks_no_threads, true);
+	while (fp_stream_watch(w->st, now_ms() + 1000))
+		(void)sched_yield();
+	atomic_store(&hooks_no_threads, false);
+	return dir;
+}
+
 /* The server's watchdog holds the lock that letting go of the last reference takes. */
 Test(fp_stream, ends_where_there_is_no_thread_to_go_on_and_leaves_its_reference)
 {
 	struct world w = {0};
-	struct rig *r = &w.as_rig;
 	char byte;
 
 	begin(&w);
-	uint64_t fh = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
-	struct fp_file *dir = fp_file_get(w.v->files, fh, 1);
-	cr_assert_not_null(dir);
-	(void)pthread_mutex_lock(&dir->lock);
-	struct fuse_read_in in = {.fh = fh, .size = 4096};
-	(void)rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
-	atomic_store(&hooks_no_threads, true);
-	while (fp_stream_watch(w.st, now_ms() + 1000))
-		(void)sched_yield();
-	atomic_store(&hooks_no_threads, false);
+	struct fp_file *dir = end_for_want_of_a_thread(&w);
 	(void)pthread_mutex_unlock(&dir->lock);
 	(void)pthread_join(w.thread, NULL);
 	cr_expect_eq(read(w.fd, &byte, 1), 0, "the guest asks again elsewhere");
@@ -298,16 +306,7 @@ Test(fp_stream, a_lock_does_not_wait_for_a_stream_that_nobody_goes_on_with)
 	send_setlkw(&w, f, fh);
 	cr_assert_eq(RIG_CALL(r, FUSE_GETATTR, 1, &attr, NULL), 0);
 	cr_assert_eq(fp_locks_waiting(w.v->locks), 1);
-	uint64_t list = rig_open(r, 1, O_RDONLY | O_DIRECTORY);
-	struct fp_file *dir = fp_file_get(w.v->files, list, 1);
-	cr_assert_not_null(dir);
-	(void)pthread_mutex_lock(&dir->lock);
-	struct fuse_read_in in = {.fh = list, .size = 4096};
-	(void)rig_send(r, FUSE_READDIR, 1, &in, sizeof(in), NULL, NULL);
-	atomic_store(&hooks_no_threads, true);
-	while (fp_stream_watch(w.st, now_ms() + 1000))
-		(void)sched_yield();
-	atomic_store(&hooks_no_threads, false);
+	struct fp_file *dir = end_for_want_of_a_thread(&w);
 	fp_stream_abandon(w.st);
 	cr_assert(waits_end(&w));
 	(void)pthread_mutex_unlock(&dir->lock);
