@@ -47,12 +47,17 @@ int vm_stop(const struct host *host, const struct inventory_item *it, uint64_t g
 int vm_remove(const struct host *host, const struct inventory_item *it, struct err *err)
 {
 	auto_set struct set set = {.lock_fd = -1};
+	auto_json struct json_object *record = NULL;
 	struct node node = {.kind = it->kind, .name = it->name};
-	struct seen seen = {.exists = true, .record = it->record};
 	int r = lock_set(host, it->set, &set, err);
 
 	if (r < 0)
 		return r;
+	/* Read under the lock: the inventory's copy may be old, and who has just made it has none. */
+	r = record_load(set.dir, it->kind, it->name, &record, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	struct seen seen = {.exists = true, .record = record};
 	struct resource_ctx ctx = {
 		.host = host,
 		.set = set.name,
