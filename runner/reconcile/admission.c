@@ -59,15 +59,15 @@ static struct family *family_of(struct families *all, const struct baseline_spec
 	return &all->v[all->n++];
 }
 
-static void add_family(struct families *all, const struct node *n)
+static void add_family(struct families *all, const struct node *n, uint64_t bytes)
 {
 	const struct baseline_spec *b = baseline_of(n);
 	struct family *f = family_of(all, b);
 
 	if (n->kind == RESOURCE_BASELINE)
-		f->boot += b->memory_bytes;
+		f->boot += bytes;
 	if (n->kind == RESOURCE_CLONE || b->keep_running)
-		f->stay += b->memory_bytes;
+		f->stay += bytes;
 }
 
 static uint64_t huge_bytes(const struct families *all)
@@ -79,14 +79,16 @@ static uint64_t huge_bytes(const struct families *all)
 	return sum;
 }
 
-static void add_started(struct admission *a, struct families *huge, const struct node *n)
+/* held, held_huge: of the VM it takes the place of, which has ended before it starts. */
+static void add_started(struct admission *a, struct families *huge, const struct node *n,
+			uint64_t held, uint64_t held_huge)
 {
 	const struct baseline_spec *b = baseline_of(n);
 
 	a->vms++;
-	a->memory_bytes += ADMISSION_OVERHEAD + (is_huge(b) ? 0 : b->memory_bytes);
+	a->memory_bytes += may_grow(ADMISSION_OVERHEAD + (is_huge(b) ? 0 : b->memory_bytes), held);
 	if (is_huge(b))
-		add_family(huge, n);
+		add_family(huge, n, may_grow(b->memory_bytes, held_huge));
 	/* Its memory is a file; the snapshot takes that very file over, or a copy of it. */
 	if (n->kind == RESOURCE_BASELINE)
 		a->disk_bytes += b->memory_bytes * (b->keep_running ? 2 : 1);
@@ -110,10 +112,12 @@ struct admission admission_need(const struct graph *g, const struct seen *seen,
 		if (!is_vm(n))
 			continue;
 		bool in_pool = is_huge(baseline_of(n));
+		bool runs = seen[i].exists && seen[i].healthy;
 
 		if (started[i])
-			add_started(&a, &huge, n);
-		else if (seen[i].exists && seen[i].healthy)
+			add_started(&a, &huge, n, runs ? used(seen[i].record, false) : 0,
+				    runs && in_pool ? used(seen[i].record, true) : 0);
+		else if (runs)
 			*(in_pool ? &pool : &a.memory_bytes) += may_grow(
 				baseline_of(n)->memory_bytes, used(seen[i].record, in_pool));
 	}

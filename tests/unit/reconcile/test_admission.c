@@ -81,6 +81,37 @@ Test(admission, a_clone_that_runs_may_still_take_the_huge_pages_it_has_not_touch
 	cr_expect_eq(a.huge_pages, 3 * 100);
 }
 
+/* It ends before its successor starts: counted beside it, a fleet that fills more than half of a
+ * host could never change. */
+Test(admission, a_vm_that_is_replaced_gives_its_memory_to_its_successor)
+{
+	static const struct {
+		const char *was, *now;
+		uint64_t memory_bytes, pages;
+	} cases[] = {
+		{"memory: 256MiB", "memory: 512MiB",
+		 512 * MIB + ADMISSION_OVERHEAD + 3 * (384 * MIB + ADMISSION_OVERHEAD), 0},
+		{"memory: 256MiB\n    huge_pages: 2M", "memory: 512MiB\n    huge_pages: 2M",
+		 ADMISSION_OVERHEAD, 3 * (512 - 56) / 2},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_rig struct rig was, now;
+
+		rig_make(&was, "memory: 256MiB", cases[i].was);
+		rig_settle(&was);
+		rig_make(&now, "memory: 256MiB", cases[i].now);
+		rig_inherit(&now, &was);
+		rig_plan(&now);
+		struct admission a = admission_need(&now.g, now.seen, &now.plan, half);
+		cr_expect_eq(a.vms, 4);
+		cr_expect_eq(a.memory_bytes, cases[i].memory_bytes, "case %zu: %llu", i,
+			     (unsigned long long)(a.memory_bytes / MIB));
+		cr_expect_eq(a.huge_pages, cases[i].pages, "case %zu: %llu", i,
+			     (unsigned long long)a.huge_pages);
+	}
+}
+
 struct check {
 	struct admission need;
 	struct admission_host have;
