@@ -16,7 +16,7 @@ const struct command commands[] = {
 	 "ps hello --json", cmd_ps, 0},
 	{"exec", NULL, "run a command in a container, or in the guest with --vm", "VM -- CMD...",
 	 "exec hello.web-0 -- hostname", cmd_exec, 0},
-	{"events", NULL, "print what apply reported, one JSON object a line", "[SET...]",
+	{"events", NULL, "print what apply did and what became of its VMs, as JSON lines", "[SET...]",
 	 "events -f hello", cmd_events, 0},
 	{"logs", NULL, "print what a container wrote", "VM", "logs -f hello.web-0", cmd_logs, 0},
 	{"stop", NULL, "stop virtual machines and keep their records", "VM...", "stop hello.web-0",
