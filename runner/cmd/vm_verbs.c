@@ -53,8 +53,7 @@ int vm_remove(const struct host *host, const struct inventory_item *it, struct e
 
 	if (r < 0)
 		return r;
-	/* Read under the lock: the inventory's copy may be old, and who has just made it has none.
-	 */
+	/* Read under the lock: the inventory's copy may be old, and who just made it has none. */
 	r = record_load(set.dir, it->kind, it->name, &record, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
