@@ -10,9 +10,9 @@
 /* At the devices' own ingress: kernels that can filter bridges but neither reject nor track there
  * are common. So this does without conntrack: slirp4netns is the other end of every TCP
  * connection of the VM, so one begins with a SYN or not at all: from a published port that is
- * refused, whatever the policy, and anything else is an answer. UDP's callers are the relay's
- * address (udpfwd.h). All that the VM begins is asked for its policy packet by packet: what is
- * forbidden later ends at once. */
+ * refused, whatever the policy, and anything else is an answer. A fragment would hide the SYN, and
+ * TCP needs none: it measures its path. UDP's callers are the relay's address (udpfwd.h). All that
+ * the VM begins is asked for its policy packet by packet: what is forbidden later ends at once. */
 static const char base[] =
 	"	set host4 { type ipv4_addr; }\n"
 	"	set pub_tcp { type inet_service; }\n"
@@ -38,7 +38,8 @@ static const char base[] =
 	" accept\n"
 	"		ether type != ip drop\n"
 	"		ip saddr != " NET_GUEST_IP " drop\n"
-	"		tcp sport @pub_tcp tcp flags & (fin | syn | rst | ack) == syn reject with tcp reset\n"
+	"		meta l4proto tcp ip frag-off & 0x3fff != 0 drop\n"
+	"		tcp sport @pub_tcp tcp flags & (syn | ack) == syn reject with tcp reset\n"
 	"		tcp sport @pub_tcp accept\n"
 	"		ip daddr " NET_DNS_IP " udp sport @pub_udp accept\n"
 	"		ip daddr " NET_DNS_IP " meta l4proto { tcp, udp } th dport 53 accept\n"

@@ -4,6 +4,7 @@
 #include <net/ethernet.h>
 #include <netinet/if_ether.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,11 +96,13 @@ struct eth eth_ip(const struct packet *p)
 	size_t len = 20 + put_transport(ip + 20, p);
 	uint32_t pseudo = IPPROTO_TCP + 20;
 
+	len = p->first ? 28 : len;
 	if (p->to_mac)
 		memcpy(f.bytes, p->to_mac, 6);
 	ip[0] = 0x45;
 	put16(ip + 2, (unsigned int)len);
 	put16(ip + 4, p->dport);
+	put16(ip + 6, p->first ? IP_MF : 0);
 	f.len = ETH_HLEN + len;
 	ip[8] = 64;
 	ip[9] = p->proto;

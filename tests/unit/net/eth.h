@@ -22,7 +22,8 @@ struct packet {
 	const unsigned char *to_mac; /* NULL: the gateway's */
 	const void *data;            /* of UDP */
 	size_t data_len;
-	bool ack; /* TCP: SYN and ACK, the second packet of a connection */
+	bool ack;   /* TCP: SYN and ACK, the second packet of a connection */
+	bool first; /* of several fragments: 8 bytes of it, and more to come */
 };
 struct eth eth_ip(const struct packet *p);
 /* ARP request of `from` (and mac) for `to`; reply: the answer instead. */
