@@ -191,7 +191,7 @@ static int run_vm(struct command_ctx *ctx, const struct podman_flags *f, const c
 		  const struct fleet *fleet, int *ret_exit, struct err *err)
 {
 	struct reconcile_options options;
-	auto_free char *dir = NULL;
+	auto_imperative_vm struct imperative_vm vm = {0};
 	int code = 0;
 
 	foreground_block_signals();
@@ -200,15 +200,15 @@ static int run_vm(struct command_ctx *ctx, const struct podman_flags *f, const c
 	options.no_wait = true;
 	/* The container's output is the answer; a table that is redrawn would garble it. */
 	options.terminal = false;
-	int r = imperative_boot(ctx->host, fleet, &options, &dir, err);
+	int r = imperative_boot(ctx->host, fleet, &options, &vm, err);
 	if (r < 0) {
 		*ret_exit = err->class == ERR_FAILED || err->class == ERR_GUEST ? EXIT_OURS : 0;
 		return r;
 	}
-	r = foreground_wait(ctx->host, dir, true, &code, err);
+	r = foreground_wait(ctx->host, vm.dir, true, &code, err);
 	if (f->remove) {
-		int removed =
-			imperative_remove(ctx->host, RESOURCE_BASELINE, name, r < 0 ? NULL : err);
+		int removed = imperative_remove(ctx->host, RESOURCE_BASELINE, name, vm.run,
+						r < 0 ? NULL : err);
 		r = r < 0 ? r : removed;
 	}
 	*ret_exit = r < 0 ? EXIT_OURS : code;

@@ -23,7 +23,7 @@ int cmd_rm(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct
 
 		r = vm_find_item(&all, args.v[i], true, &it, err);
 		if (r >= 0)
-			r = vm_remove(ctx->host, it, err);
+			r = vm_remove(ctx->host, it, NULL, err);
 	}
 	return r;
 }

@@ -105,7 +105,7 @@ int cmd_snapshot_rm(struct command_ctx *ctx, int argc, char **argv, int *ret_exi
 	if (r < 0 || (r = snapshot_find(&all, args.v[0], &it, err)) < 0 ||
 	    (r = snapshot_refuse_used(&all, it, err)) < 0)
 		return r;
-	return vm_remove(ctx->host, it, err);
+	return vm_remove(ctx->host, it, NULL, err);
 }
 
 /* --- serve --- */
@@ -124,7 +124,8 @@ static int serve_until_end(struct command_ctx *ctx, const struct inventory_item 
 	r = command_print(&out, err);
 	if (r >= 0)
 		r = snapshot_serve_wait(ctx->host, &id, err);
-	int removed = imperative_remove(ctx->host, RESOURCE_MEMSERVER, name, r < 0 ? NULL : err);
+	int removed =
+		imperative_remove(ctx->host, RESOURCE_MEMSERVER, name, NULL, r < 0 ? NULL : err);
 	return r < 0 ? r : removed;
 }
 
@@ -197,17 +198,18 @@ static int run_clone(struct command_ctx *ctx, const struct run_flags *f,
 		     const struct imperative_clone *what, int *ret_exit, struct err *err)
 {
 	struct reconcile_options options;
-	auto_free char *dir = NULL;
+	auto_imperative_vm struct imperative_vm vm = {0};
 
 	loop_options_init(ctx, &options);
 	options.engine = f->engine;
 	options.terminal = false;
-	int r = imperative_clone(ctx->host, what, &options, &dir, err);
+	int r = imperative_clone(ctx->host, what, &options, &vm, err);
 	if (r < 0)
 		return r;
-	r = f->exec ? exec_in(ctx->host, dir, f->exec, ret_exit, err)
-		    : foreground_wait(ctx->host, dir, true, ret_exit, err);
-	int removed = imperative_remove(ctx->host, RESOURCE_CLONE, what->name, r < 0 ? NULL : err);
+	r = f->exec ? exec_in(ctx->host, vm.dir, f->exec, ret_exit, err)
+		    : foreground_wait(ctx->host, vm.dir, true, ret_exit, err);
+	int removed = imperative_remove(ctx->host, RESOURCE_CLONE, what->name, vm.run,
+					r < 0 ? NULL : err);
 	return r < 0 ? r : removed;
 }
 

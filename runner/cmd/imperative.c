@@ -20,8 +20,14 @@
 
 #define SNAPSHOT_MS 600000u
 
+void imperative_vm_free(struct imperative_vm *vm)
+{
+	free(vm->dir);
+	*vm = (struct imperative_vm){0};
+}
+
 /* The supervisor first, as our own child; then the plan, whose step finds it in the record. */
-static int bring_up(struct session *run, size_t node, char **ret_dir, struct err *err)
+static int bring_up(struct session *run, size_t node, struct imperative_vm *ret, struct err *err)
 {
 	struct need_list needs = graph_needs(&run->graph, run->seen, node);
 	struct seen *seen = &run->seen[node];
@@ -37,14 +43,16 @@ static int bring_up(struct session *run, size_t node, char **ret_dir, struct err
 	/* During the last step: it was let end, and nothing is left undone to tell of it. */
 	if (result.interrupted)
 		return err_set(err, ERR_INTERRUPTED, -ECANCELED, "interrupted");
-	*ret_dir = TAKE_PTR(dir);
+	ret->dir = TAKE_PTR(dir);
+	memcpy(ret->run, run->ctx.run, sizeof(ret->run));
 	return 0;
 }
 
-static int up_or_nothing(struct session *run, size_t node, char **ret_dir, struct err *err)
+static int up_or_nothing(struct session *run, size_t node, struct imperative_vm *ret,
+			 struct err *err)
 {
 	const struct node *n = &run->graph.nodes[node];
-	int r = bring_up(run, node, ret_dir, err);
+	int r = bring_up(run, node, ret, err);
 
 	if (r < 0) {
 		(void)run->graph.ops[n->kind]->destroy(&run->ctx, n, &run->seen[node], NULL);
@@ -61,7 +69,8 @@ static int refuse_taken(const char *name, struct err *err)
 }
 
 int imperative_boot(const struct host *host, const struct fleet *fleet,
-		    const struct reconcile_options *options, char **ret_dir, struct err *err)
+		    const struct reconcile_options *options, struct imperative_vm *ret,
+		    struct err *err)
 {
 	auto_session struct session run = {.set.lock_fd = -1};
 	int r = session_open(host, fleet, SET_IMPERATIVE, "podman run", options, &run, err);
@@ -77,7 +86,7 @@ int imperative_boot(const struct host *host, const struct fleet *fleet,
 	plan_build(&run.ctx, &run.graph, run.seen, false, &run.plan);
 	if ((r = reconcile_admit(&run, err)) < 0)
 		return r;
-	return up_or_nothing(&run, node, ret_dir, err);
+	return up_or_nothing(&run, node, ret, err);
 }
 
 /* --- a clone: three nodes by hand, the first two as they are --- */
@@ -185,7 +194,7 @@ static int clone_taken(struct session *run, const char *name, struct err *err)
 }
 
 static int clone_up(struct session *run, const struct imperative_clone *what,
-		    const struct stub *stub, char **ret_dir, struct err *err)
+		    const struct stub *stub, struct imperative_vm *ret, struct err *err)
 {
 	int r = clone_taken(run, what->name, err);
 
@@ -204,11 +213,12 @@ static int clone_up(struct session *run, const struct imperative_clone *what,
 	r = reconcile_admit_host(run, err);
 	if (r < 0)
 		return r;
-	return up_or_nothing(run, node, ret_dir, err);
+	return up_or_nothing(run, node, ret, err);
 }
 
 int imperative_clone(const struct host *host, const struct imperative_clone *what,
-		     const struct reconcile_options *options, char **ret_dir, struct err *err)
+		     const struct reconcile_options *options, struct imperative_vm *ret,
+		     struct err *err)
 {
 	auto_session struct session run = {.set.lock_fd = -1};
 	struct stub stub;
@@ -218,7 +228,7 @@ int imperative_clone(const struct host *host, const struct imperative_clone *wha
 		r = session_open(host, &stub.fleet, SET_IMPERATIVE, "snapshot run", options, &run,
 				 err);
 	if (r >= 0)
-		r = clone_up(&run, what, &stub, ret_dir, err);
+		r = clone_up(&run, what, &stub, ret, err);
 	stub_free(&stub);
 	return r;
 }
@@ -291,12 +301,12 @@ int imperative_snapshot(const struct host *host, const struct inventory_item *vm
 }
 
 int imperative_remove(const struct host *host, enum resource_kind kind, const char *name,
-		      struct err *err)
+		      const char *run, struct err *err)
 {
 	auto_free char *set = xstrdup(SET_IMPERATIVE);
 	auto_free char *own = xstrdup(name);
 	auto_free char *full = xasprintf(SET_IMPERATIVE ".%s", name);
 	struct inventory_item it = {.kind = kind, .set = set, .name = own, .full = full};
 
-	return vm_remove(host, &it, err);
+	return vm_remove(host, &it, run, err);
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 static void say(void *data, const char *text)
 {
@@ -44,7 +45,8 @@ int vm_stop(const struct host *host, const struct inventory_item *it, uint64_t g
 	return r < 0 ? err_wrap(err, "%s", it->full) : 0;
 }
 
-int vm_remove(const struct host *host, const struct inventory_item *it, struct err *err)
+int vm_remove(const struct host *host, const struct inventory_item *it, const char *run,
+	      struct err *err)
 {
 	auto_set struct set set = {.lock_fd = -1};
 	auto_json struct json_object *record = NULL;
@@ -53,9 +55,10 @@ int vm_remove(const struct host *host, const struct inventory_item *it, struct e
 
 	if (r < 0)
 		return r;
-	/* Read under the lock: the inventory's copy may be old, and who just made it has none. */
 	r = record_load(set.dir, it->kind, it->name, &record, err);
-	if (r < 0 && r != -ENOENT)
+	if (r == -ENOENT || (r >= 0 && run && strcmp(json_opt_str(record, "run", ""), run) != 0))
+		return 0;
+	if (r < 0)
 		return r;
 	struct seen seen = {.exists = true, .record = record};
 	struct resource_ctx ctx = {

@@ -12,7 +12,9 @@
  * success. */
 int vm_stop(const struct host *host, const struct inventory_item *it, uint64_t grace_ms,
 	    struct err *err);
-/* Ends it and removes all there is of it. */
-int vm_remove(const struct host *host, const struct inventory_item *it, struct err *err);
+/* Ends it and removes all there is of it, as it is once the set's lock is ours: gone already is
+ * success, and so is another of that name when `run` says who made the one that is meant. */
+int vm_remove(const struct host *host, const struct inventory_item *it, const char *run,
+	      struct err *err);
 
 #endif

@@ -186,24 +186,57 @@ Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
 	finish(&r);
 }
 
+static struct child start_box(const struct apply_rig *r)
+{
+	struct child c = start(r, "snapshot", "run", "--network", "none", "--snapshot", "warm",
+			       "--name", "box", NULL);
+
+	read_until(&c, c.out, "tick ");
+	return c;
+}
+
 /* It sleeps through all of it: the supervisor's end, and that nothing is left to tell of it. */
+static void remove_behind_its_back(struct apply_rig *r, const struct child *c)
+{
+	int status = -1;
+
+	cr_assert_eq(kill(c->pid, SIGSTOP), 0);
+	cr_assert_eq(waitpid(c->pid, &status, WUNTRACED), c->pid);
+	cr_assert(WIFSTOPPED(status));
+	apply_rig_run(r, 0, "rm", "default.box", NULL);
+}
+
 Test(foreground, a_vm_removed_while_its_command_is_stopped_ends_the_command)
 {
 	auto_apply_rig struct apply_rig r;
-	int status = -1;
 
 	begin(&r);
-	auto_child struct child c = start(&r, "snapshot", "run", "--network", "none", "--snapshot",
-					  "warm", "--name", "box", NULL);
-	read_until(&c, c.out, "tick ");
-	cr_assert_eq(kill(c.pid, SIGSTOP), 0);
-	cr_assert_eq(waitpid(c.pid, &status, WUNTRACED), c.pid);
-	cr_assert(WIFSTOPPED(status));
-	apply_rig_run(&r, 0, "rm", "default.box", NULL);
+	auto_child struct child c = start_box(&r);
+	remove_behind_its_back(&r, &c);
 	cr_assert_eq(kill(c.pid, SIGCONT), 0);
 	cr_expect_eq(end_of(&c), 1, "%s", buf_str(&c.text));
 	cr_expect(strstr(buf_str(&c.text), "fcvm: error: the VM was removed\n"), "%s",
 		  buf_str(&c.text));
+	expect_only_the_fleet(&r);
+	finish(&r);
+}
+
+/* What a command takes away at its end is its own VM, not what has the name by then. */
+Test(foreground, a_vm_that_took_the_name_of_a_removed_one_is_left_alone)
+{
+	auto_apply_rig struct apply_rig r;
+
+	begin(&r);
+	auto_child struct child first = start_box(&r);
+	remove_behind_its_back(&r, &first);
+	auto_child struct child second = start_box(&r);
+	cr_assert_eq(kill(first.pid, SIGCONT), 0);
+	cr_expect_eq(end_of(&first), 1, "%s", buf_str(&first.text));
+	cr_expect(strstr(buf_str(&first.text), "fcvm: error: the VM was replaced by another\n"),
+		  "%s", buf_str(&first.text));
+	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 2, "the fleet's and the second box");
+	cr_assert_eq(kill(second.pid, SIGINT), 0);
+	cr_expect_eq(end_of(&second), 130, "%s", buf_str(&second.text));
 	expect_only_the_fleet(&r);
 	finish(&r);
 }
