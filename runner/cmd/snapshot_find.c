@@ -2,7 +2,9 @@
 
 #include "cleanup.h"
 #include "client.h"
+#include "file.h"
 #include "io.h"
+#include "memserver.h"
 #include "record.h"
 #include "set.h"
 #include "xalloc.h"
@@ -12,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool is_snapshot(const struct inventory_item *it)
@@ -107,6 +110,26 @@ char *snapshot_container(const struct host *host, const char *dir)
 
 /* --- a server in the foreground --- */
 
+/* One that did not come up: nobody else knows its name. */
+static void remove_server(const struct resource_ctx *ctx, const struct node *node)
+{
+	auto_json struct json_object *record = NULL;
+	struct seen seen = {.exists = true};
+
+	(void)record_load(ctx->set_dir, RESOURCE_MEMSERVER, node->name, &record, NULL);
+	seen.record = record;
+	(void)resource_ops_of(RESOURCE_MEMSERVER)->destroy(ctx, node, &seen, NULL);
+}
+
+/* Its signals are blocked: it must give up by itself. */
+static uint64_t start_ms(const struct inventory_item *snapshot)
+{
+	auto_free char *memory = snapshot->dir ? path_join(snapshot->dir, "memory") : NULL;
+	struct stat st;
+
+	return memserver_start_ms(memory && stat(memory, &st) == 0 ? (uint64_t)st.st_size : 0);
+}
+
 static int create_server(const struct resource_ctx *ctx, const struct inventory_item *snapshot,
 			 const char *name, struct proc_id *ret_id, struct err *err)
 {
@@ -117,11 +140,13 @@ static int create_server(const struct resource_ctx *ctx, const struct inventory_
 	struct seen nothing = {0};
 	struct need_list needs = {.v = {{&from, &seen}}, .n = 1};
 	auto_json struct json_object *record = NULL;
-	int r = resource_ops_of(RESOURCE_MEMSERVER)
-			->create(ctx, &needs, &node, &nothing, &record, err);
+	const struct resource_ops *ops = resource_ops_of(RESOURCE_MEMSERVER);
+	int r = ops->create(ctx, &needs, &node, &nothing, &record, err);
 
-	if (r < 0)
+	if (r < 0) {
+		remove_server(ctx, &node);
 		return r;
+	}
 	json_add_bool(record, "imperative", true);
 	if (!record_get_proc(record, "process", ret_id))
 		return err_set(err, ERR_FAILED, -EIO, "the memory server has no pid");
@@ -144,6 +169,7 @@ int snapshot_serve_start(const struct host *host, const struct inventory_item *s
 		.set = set.name,
 		.set_dir = set.dir,
 		.started_ms = now_ms(),
+		.deadline_ms = deadline_in(start_ms(snapshot)),
 		.foreground = true,
 	};
 	snprintf(ctx.run, sizeof(ctx.run), "%.8s", uuid);

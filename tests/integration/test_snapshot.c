@@ -1,6 +1,7 @@
 /* The manual workflow: snapshot create, ls, run, serve, rm; stop, rm and logs of VMs. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -125,6 +126,25 @@ APPLY_TEST(snapshot, a_server_in_the_foreground_feeds_clones_and_ends_with_its_c
 	cr_assert_eq(waitpid(command, &status, 0), command);
 	cr_expect_eq(status, 0);
 	cr_expect_eq(apply_rig_count(&r, "memserver", "ready"), 1, "only the fleet's is left");
+	finish(&r);
+}
+
+/* Its record has a name that nobody was told. */
+Test(snapshot, a_server_in_the_foreground_that_fails_to_start_leaves_nothing)
+{
+	auto_apply_rig struct apply_rig r;
+
+	begin(&r);
+	auto_free char *pattern = path_join(r.data, "sets/*/snapshots/warm/*/memory");
+	glob_t found;
+	cr_assert_eq(glob(pattern, 0, NULL, &found), 0);
+	cr_assert_eq(found.gl_pathc, 1);
+	cr_assert_eq(truncate(found.gl_pathv[0], 0), 0);
+	globfree(&found);
+	const struct run_result *out = apply_rig_run(&r, 1, "snapshot", "serve", "warm", NULL);
+	cr_expect(strstr(buf_str(&out->err), "page server of"), "%s", buf_str(&out->err));
+	auto_free char *records = path_join(r.data, "sets/default/records/memserver/*");
+	cr_expect_eq(glob(records, 0, NULL, &found), GLOB_NOMATCH, "a record is left");
 	finish(&r);
 }
 
