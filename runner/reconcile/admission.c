@@ -95,8 +95,7 @@ static void add_started(struct admission *a, struct families *huge, const struct
 }
 
 struct admission admission_need(const struct graph *g, const struct seen *seen,
-				const struct plan *plan,
-				uint64_t (*used)(struct json_object *record, bool huge))
+				const struct plan *plan, uint64_t (*used)(uint64_t pid, bool huge))
 {
 	auto_free bool *started = xcalloc(g->n + 1, sizeof(*started));
 	struct families huge = {0};
@@ -115,32 +114,15 @@ struct admission admission_need(const struct graph *g, const struct seen *seen,
 		bool runs = seen[i].exists && seen[i].healthy;
 
 		if (started[i])
-			add_started(&a, &huge, n, runs ? used(seen[i].record, false) : 0,
-				    runs && in_pool ? used(seen[i].record, true) : 0);
+			add_started(&a, &huge, n, runs ? used(seen[i].pid, false) : 0,
+				    runs && in_pool ? used(seen[i].pid, true) : 0);
 		else if (runs)
-			*(in_pool ? &pool : &a.memory_bytes) += may_grow(
-				baseline_of(n)->memory_bytes, used(seen[i].record, in_pool));
+			*(in_pool ? &pool : &a.memory_bytes) +=
+				may_grow(baseline_of(n)->memory_bytes, used(seen[i].pid, in_pool));
 	}
 	a.huge_pages = (pool + huge_bytes(&huge)) / HUGEPAGES_SIZE;
 	free(huge.v);
 	return a;
-}
-
-static uint64_t resident(uint64_t pid)
-{
-	auto_free char *path = xasprintf("/proc/%llu/statm", (unsigned long long)pid);
-	auto_buf struct buf text = BUF_INIT(256);
-	uint64_t pages;
-
-	if (file_read(path, 256, &text, NULL) < 0)
-		return 0;
-	const char *resident = strchr(buf_str(&text), ' ');
-	if (!resident)
-		return 0;
-	auto_free char *number = xstrndup(resident + 1, strcspn(resident + 1, " \n"));
-	if (parse_u64(number, 0, UINT32_MAX, &pages, NULL) < 0)
-		return 0;
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* "KEY   123 kB" in a file of such lines; -ENODATA when it is not there. */
@@ -162,25 +144,19 @@ static int kib_of(const char *text, const char *key, uint64_t *ret)
 	return 0;
 }
 
-static uint64_t in_huge_pages(uint64_t pid)
+uint64_t admission_used(uint64_t pid, bool huge)
 {
+	static const char *const keys[][2] = {{"RssAnon", "RssShmem"}, {"HugetlbPages"}};
 	auto_free char *path = xasprintf("/proc/%llu/status", (unsigned long long)pid);
 	auto_buf struct buf text = BUF_INIT(MEMINFO_MAX);
-	uint64_t bytes = 0;
+	uint64_t sum = 0, bytes;
 
-	if (file_read(path, MEMINFO_MAX, &text, NULL) < 0 ||
-	    kib_of(buf_str(&text), "HugetlbPages", &bytes) < 0)
+	if (pid == 0 || file_read(path, MEMINFO_MAX, &text, NULL) < 0)
 		return 0;
-	return bytes;
-}
-
-uint64_t admission_used(struct json_object *record, bool huge)
-{
-	uint64_t pid = record ? json_opt_u64(record, "pid", 0) : 0;
-
-	if (pid == 0)
-		return 0;
-	return huge ? in_huge_pages(pid) : resident(pid);
+	for (size_t i = 0; i < ARRAY_SIZE(keys[huge]) && keys[huge][i]; i++)
+		if (kib_of(buf_str(&text), keys[huge][i], &bytes) == 0)
+			sum += bytes;
+	return sum;
 }
 
 static int read_available(uint64_t *ret, struct err *err)

@@ -21,11 +21,10 @@ struct admission {
 	uint64_t huge_pages;   /* of 2 MiB: what the VMs that have them may take of the pool */
 };
 
-/* used(VM record, huge) is how much of its memory it holds already (0 when unknown): resident, or
- * in huge pages. Pure. */
+/* used(pid of a VMM, huge) is what it has of the host's memory by now, in huge pages or not. Pure.
+ */
 struct admission admission_need(const struct graph *g, const struct seen *seen,
-				const struct plan *plan,
-				uint64_t (*used)(struct json_object *record, bool huge));
+				const struct plan *plan, uint64_t (*used)(uint64_t pid, bool huge));
 struct admission_host {
 	uint64_t memory_available, disk_free;
 	struct hugepages pool;
@@ -34,7 +33,8 @@ int admission_measure(const char *data_dir, struct admission_host *ret, struct e
 /* ERR_HOST that says by how much it does not fit. */
 int admission_check(const struct admission *need, const struct admission_host *have,
 		    const struct policy_spec *policy, struct err *err);
-/* Of a record's VMM, in bytes, from /proc. */
-uint64_t admission_used(struct json_object *record, bool huge);
+/* In bytes, from /proc; 0 when that tells nothing. Pages of files do not count: the kernel calls
+ * them available, and clones share them until they write. */
+uint64_t admission_used(uint64_t pid, bool huge);
 
 #endif

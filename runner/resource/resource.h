@@ -54,6 +54,7 @@ struct seen {
 	bool held;                     /* it runs only for its users' sake (a baseline) */
 	bool ended;                    /* a VM that did its work: healthy, and nothing runs */
 	bool old;                      /* its record names leftovers of a replace */
+	uint64_t pid;                  /* of a VM's VMM now; 0: none */
 	char digest[DIGEST_HEX_SIZE];  /* as recorded */
 	char content[DIGEST_HEX_SIZE]; /* assets: digest of the bytes; "" when not known yet */
 	char *why;                     /* owned; when not healthy: "supervisor gone" */

@@ -160,6 +160,7 @@ int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err
 		seen_unhealthy(seen, "its directory tells nothing of it");
 		return 0;
 	}
+	seen->pid = json_opt_u64(status, "pid", 0);
 	judge(seen->record, status, seen);
 	return 0;
 }
