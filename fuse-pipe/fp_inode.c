@@ -422,12 +422,14 @@ static bool is_nameless(const struct fp_inode *in)
 /* What an earlier process owes comes on top of what this one knows of, and the kernel gives
  * everything back at once. But it may have done so before it heard of the last lookups, and have
  * those now: they stay, and with them perhaps some that it has given back, until there is no name.
- */
-static void give_back(struct fp_inode *in, uint64_t n)
+ * What it could not send while a stream was away it sends when that is ready. */
+static void give_back(const struct fp_inodes *t, struct fp_inode *in, uint64_t n)
 {
 	if (in->restored && n > in->lookups) {
+		const uint64_t sent_ms = in->looked_ms > t->ready_ms ? in->looked_ms : t->ready_ms;
+
 		in->restored = false;
-		in->unsure = in->lookups && now_ms() < in->looked_ms + CROSS_MS;
+		in->unsure = in->lookups && now_ms() < sent_ms + CROSS_MS;
 		n = in->unsure ? 0 : n;
 	}
 	in->lookups -= n < in->lookups ? n : in->lookups;
@@ -441,7 +443,7 @@ bool fp_inode_forget(struct fp_inodes *t, uint64_t id, uint64_t n)
 	struct fp_inode *in = id == FUSE_ROOT_ID ? NULL : fp_ids_get(&t->ids, id);
 	bool last = false;
 	if (in) {
-		give_back(in, n);
+		give_back(t, in, n);
 		last = in->lookups == 0 && !in->restored;
 		/* Who has it in use goes on. Found again it would get its record back on one stream
 		 * while it is dropped on another. */

@@ -78,6 +78,8 @@ int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
 		     const struct fp_place *place);
 /* After the last of them: ids in between are free. */
 void fp_inodes_settle(struct fp_inodes *t);
+/* The guest is told that a stream is ready: what it has forgotten meanwhile comes over it now. */
+void fp_inodes_ready(struct fp_inodes *t);
 
 /* Regular files that have no name any more, and that the guest may still use; at most max. */
 size_t fp_inodes_nameless(struct fp_inodes *t, uint64_t *ids, size_t max);

@@ -5,6 +5,7 @@
 
 #include "cleanup.h"
 #include "fp_inode_table.h"
+#include "io.h"
 #include "xalloc.h"
 
 int fp_inode_restore(struct fp_inodes *t, uint64_t id, const struct stat *st,
@@ -35,6 +36,13 @@ void fp_inodes_settle(struct fp_inodes *t)
 {
 	(void)pthread_mutex_lock(&t->lock);
 	fp_ids_settle(&t->ids);
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
+void fp_inodes_ready(struct fp_inodes *t)
+{
+	(void)pthread_mutex_lock(&t->lock);
+	t->ready_ms = now_ms();
 	(void)pthread_mutex_unlock(&t->lock);
 }
 

@@ -16,6 +16,7 @@ struct fp_inodes {
 	bool by_handle;    /* handles can be opened */
 	struct fp_ids ids; /* 1 is the root */
 	size_t known, hot, hot_max;
+	uint64_t ready_ms;                /* when the guest last had a stream (again) */
 	struct fp_inode *newest, *oldest; /* hot ones */
 	struct fp_inode *buckets[FP_INODE_BUCKETS];
 };

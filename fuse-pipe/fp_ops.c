@@ -238,7 +238,7 @@ static int op_destroy(struct fp_call *c)
 	return 0;
 }
 
-static void forget(struct fp_call *c, uint64_t id, uint64_t n)
+void fp_call_forget(struct fp_call *c, uint64_t id, uint64_t n)
 {
 	uint8_t key[FP_KEY_SIZE];
 
@@ -264,7 +264,7 @@ bool fp_call_entry_hot(struct fp_call *c, int dir_fd, uint64_t ino, const char *
 	if (same)
 		put_entry(c, in, &st, ret);
 	else
-		forget(c, in->id, 1);
+		fp_call_forget(c, in->id, 1);
 	fp_inode_put(c->vol->inodes, in);
 	return same;
 }
@@ -273,7 +273,7 @@ static int op_forget(struct fp_call *c)
 {
 	const struct fuse_forget_in *in = c->q->arg;
 
-	forget(c, c->q->head.nodeid, in->nlookup);
+	fp_call_forget(c, c->q->head.nodeid, in->nlookup);
 	return 0;
 }
 
@@ -285,7 +285,7 @@ static int op_batch_forget(struct fp_call *c)
 		struct fuse_forget_one one;
 
 		memcpy(&one, c->q->data + c->n_forgotten++ * sizeof(one), sizeof(one));
-		forget(c, one.nodeid, one.nlookup);
+		fp_call_forget(c, one.nodeid, one.nlookup);
 	}
 	c->more = c->n_forgotten < in->count;
 	return 0;

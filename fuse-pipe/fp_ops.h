@@ -71,6 +71,8 @@ bool fp_call_entry_hot(struct fp_call *c, int dir_fd, uint64_t ino, const char *
 		       struct fuse_entry_out *ret);
 /* Asks the guest to keep what finds the node again. */
 void fp_call_keep(struct fp_call *c, struct fp_inode *in);
+/* The guest has n lookups of a node less; with the last goes its record. */
+void fp_call_forget(struct fp_call *c, uint64_t id, uint64_t n);
 void fp_call_valid(const struct fp_call *c, uint64_t *ret_s, uint32_t *ret_ns);
 /* Looks a name up with the rights of the moment and appends its entry to the reply. */
 int fp_call_lookup(struct fp_call *c, const struct fp_node *dir, const char *name);

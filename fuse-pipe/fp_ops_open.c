@@ -126,7 +126,7 @@ static int reply_created(struct fp_call *c, int fd, const char *name, uint32_t f
 	if (r == 0)
 		r = reply_open(c, n.in, TAKE_FD(file), (int)(flags & O_ACCMODE));
 	if (r < 0)
-		(void)fp_inode_forget(c->vol->inodes, id, 1);
+		fp_call_forget(c, id, 1);
 	return r;
 }
 

@@ -234,6 +234,7 @@ static int greet(struct fp_server *s, struct fp_stream *st, struct err *err)
 	s->known = true;
 	(void)pthread_mutex_unlock(&s->lock);
 	await_old(s, st);
+	fp_inodes_ready(st->vol->inodes);
 	return say_ready(st, err);
 }
 

@@ -82,7 +82,7 @@ static int come_back(struct guest_queue *q)
 {
 	for (;;) {
 		bool late = now_ms() >= q->lost_at_ms + q->pump->config.reconnect_ms;
-		int r = late ? guest_queue_refuse(q) : 0;
+		int r = late ? guest_queue_refuse(q, deadline_in(RETRY_MS)) : 0;
 
 		if (r == 0 && guest_link_connect(q, attempt_deadline(q, late), NULL) == 0)
 			return 0;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "io.h"
 #include "xalloc.h"
 
 #define SMALL_MAX (128u << 10) /* copied to a frame of its size; larger: the buffer goes along */
@@ -241,7 +242,8 @@ static int refuse_one(struct guest_queue *q, const struct guest_req *req)
 	return give_to_kernel(q, &out, sizeof(out));
 }
 
-int guest_queue_refuse(struct guest_queue *q)
+/* Who is refused may ask again at once, and go on doing so. */
+int guest_queue_refuse(struct guest_queue *q, uint64_t until_ms)
 {
 	int r = 0;
 
@@ -252,7 +254,7 @@ int guest_queue_refuse(struct guest_queue *q)
 		}
 		ssize_t n = r < 0 ? r : take_requests(q);
 		r = n < 0 ? (int)n : 0;
-	} while (r == 0 && q->reqs.first);
+	} while (r == 0 && q->reqs.first && now_ms() < until_ms);
 	return r;
 }
 

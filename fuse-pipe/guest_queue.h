@@ -72,8 +72,9 @@ int guest_link_next(struct guest_queue *q, struct fp_frame *ret, struct err *err
 /* guest_queue.c: one round without waiting. Bytes moved; -ENODEV: unmounted; else the stream is
  * lost. */
 ssize_t guest_queue_round(struct guest_queue *q);
-/* Callers that wait, and those that come now, get ENOTCONN. -ENODEV: unmounted. */
-int guest_queue_refuse(struct guest_queue *q);
+/* Callers that wait, and those that come until then, get ENOTCONN; some may be left for the next
+ * call. -ENODEV: unmounted. */
+int guest_queue_refuse(struct guest_queue *q, uint64_t until_ms);
 /* Everything unanswered is to be sent again. */
 void guest_queue_rewind(struct guest_queue *q);
 bool guest_queue_has_output(const struct guest_queue *q);

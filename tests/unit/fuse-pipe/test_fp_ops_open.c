@@ -166,6 +166,31 @@ Test(fp_ops_open, open_files_are_limited)
 	cr_expect_eq(rig_lookup(&r, 1, "f"), f);
 }
 
+/* A guest at its limit would else fill up with records of what it was never told of. */
+Test(fp_ops_open, a_file_that_is_made_and_cannot_be_opened_leaves_no_record)
+{
+	auto_rig struct rig r = {.keeps_records = true};
+	const struct fp_options few = {.trust = FP_FULL, .cache = FP_STRICT, .fds_max = 700};
+	struct fuse_create_in create = {.flags = O_RDWR | O_CREAT, .mode = S_IFREG | 0600};
+	struct fuse_open_in in = {.flags = O_RDONLY};
+	struct fp_item kept = {0}, dropped = {0};
+	size_t pos = 0;
+
+	rig_start(&r, &few);
+	rig_write_file(&r, "f", "");
+	uint64_t f = rig_lookup(&r, 1, "f");
+	for (int n = 0; n < 1000 && r.error == 0; n++)
+		(void)RIG_CALL(&r, FUSE_OPEN, f, &in, NULL);
+	cr_assert_eq(RIG_CALL(&r, FUSE_CREATE, 1, &create, "new"), -ENFILE);
+	cr_expect_eq(fp_server_count(r.server).nodes, 2);
+	cr_assert_eq(r.frame.n, 2);
+	cr_assert(fp_item_next(&r.frame, &pos, &kept));
+	cr_assert(fp_item_next(&r.frame, &pos, &dropped));
+	cr_expect_eq(kept.type, FP_T_KEEP);
+	cr_expect_eq(dropped.type, FP_T_DROP);
+	cr_expect_eq(memcmp(kept.data, dropped.data, FP_KEY_SIZE), 0);
+}
+
 Test(fp_ops_open, private_volumes_keep_data_and_do_not_flush)
 {
 	auto_rig struct rig r = {0};

@@ -206,6 +206,33 @@ Test(fp_server, a_new_server_goes_on_from_the_records)
 	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, f + 1, &attr, NULL), -ESTALE);
 }
 
+/* The guest forgot the node, then looked it up again over the stream that was back first. */
+Test(fp_server, a_forget_that_waited_for_its_stream_takes_no_node_that_was_looked_up_since)
+{
+	auto_rig struct rig r = {.keeps_records = true};
+	auto_buf struct buf records = BUF_INIT(FP_TRAILER_MAX);
+	struct fuse_forget_in forget = {.nlookup = 2};
+	struct fuse_getattr_in attr = {0};
+
+	rig_need_root();
+	rig_start(&r, NULL);
+	rig_write_file(&r, "f", "");
+	uint64_t f = rig_lookup(&r, 1, "f");
+	uint16_t n = rig_collect(&r, &records);
+	(void)rig_lookup(&r, 1, "f");
+	rig_come_back(&r, &records, n);
+	const uint64_t now = now_ms();
+	atomic_store(&hooks_now_ms, now);
+	cr_assert_eq(rig_lookup(&r, 1, "f"), f);
+	atomic_store(&hooks_now_ms, now + 5000);
+	auto_close int first = r.fd;
+	r.fd = rig_connect(&r);
+	cr_assert_eq(rig_hello(&r, r.fd, 1, 2).status, 0);
+	rig_ready(r.fd, false, NULL, 0);
+	(void)rig_send(&r, FUSE_FORGET, f, &forget, sizeof(forget), NULL, NULL);
+	cr_expect_eq(RIG_CALL(&r, FUSE_GETATTR, f, &attr, NULL), 0);
+}
+
 Test(fp_server, what_vanished_meanwhile_is_stale)
 {
 	auto_rig struct rig r = {.keeps_records = true};

@@ -13,6 +13,7 @@
 #include "fake_ends.h"
 #include "frame.h"
 #include "guest_queue.h"
+#include "hooks.h"
 #include "io.h"
 
 #define PATIENT 60000 /* longer than any test: nobody is refused */
@@ -324,6 +325,78 @@ Test(guest_pump, one_that_has_much_to_do_ends_before_that_is_done)
 	}
 	cr_expect_lt(sent, WAITING);
 	cr_assert_eq(pthread_join(thread, NULL), 0);
+	ends_down(&e);
+}
+
+/* --- callers that ask again as soon as they are answered --- */
+
+static struct ends *busy;
+static const pthread_mutex_t *busy_lock;
+static _Atomic uint64_t busy_unique; /* of the last that was asked */
+
+/* In the pump's thread, once for each request that it takes: there is always one more. */
+static void ask_again(const pthread_mutex_t *mutex)
+{
+	struct fuse_in_header in = {.len = sizeof(in), .opcode = FUSE_GETATTR, .nodeid = 1};
+	struct fuse_out_header out;
+
+	if (mutex != busy_lock)
+		return;
+	while (recv(busy->kernel, &out, sizeof(out), MSG_DONTWAIT) > 0)
+		;
+	in.unique = atomic_load(&busy_unique) + 2;
+	atomic_store(&busy_unique, in.unique);
+	(void)send(busy->kernel, &in, sizeof(in), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The host has gone for good, and there is one of them. */
+static void begin_busy(struct ends *e)
+{
+	ends_start(e, PATIENT);
+	ends_up(e, 0);
+	e->pump->config.reconnect_ms = 0;
+	e->refuse = true;
+	host_hang_up(e);
+	busy = e;
+	busy_lock = &e->pump->lock;
+	atomic_store(&busy_unique, 4);
+	atomic_store(&hooks_unlocked, ask_again);
+	kernel_send(e, FUSE_GETATTR, 4, NULL, 0);
+}
+
+Test(guest_pump, callers_that_never_stop_do_not_keep_it_from_the_host_and_are_refused_all_the_same)
+{
+	struct fuse_out_header out = {0};
+	struct ends e;
+	char byte;
+	size_t n;
+
+	begin_busy(&e);
+	e.refuse = false;
+	cr_assert_eq(io_wait(e.streams[1], POLLIN, deadline_in(20000)), 1, "no stream in time");
+	e.refuse = true;
+	cr_assert_eq(io_recv_fds(e.streams[1], &byte, 1, &e.host, 1, &n, 0, NULL), 1);
+	host_hang_up(&e);
+	atomic_store(&hooks_unlocked, NULL);
+	while (out.unique != atomic_load(&busy_unique)) {
+		cr_assert_eq(io_wait(e.kernel, POLLIN, deadline_in(20000)), 1, "no answer in time");
+		cr_assert_eq(recv(e.kernel, &out, sizeof(out), 0), (ssize_t)sizeof(out));
+		cr_expect_eq(out.error, -ENOTCONN);
+	}
+	ends_down(&e);
+}
+
+Test(guest_pump, one_whose_callers_never_stop_ends)
+{
+	pthread_t thread;
+	struct ends e;
+
+	begin_busy(&e);
+	struct guest_pump *pump = TAKE_PTR(e.pump);
+	cr_assert_eq(pthread_create(&thread, NULL, free_main, &pump), 0);
+	cr_assert_eq(io_wait(e.kernel, 0, deadline_in(20000)), 1, "it goes on");
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	atomic_store(&hooks_unlocked, NULL);
 	ends_down(&e);
 }
 
