@@ -50,13 +50,19 @@ static int open_events(const char *path)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
+static bool is_ours(const struct events_tail *t, const struct stat *file)
+{
+	struct stat ours;
+
+	return t->fd >= 0 && fstat(t->fd, &ours) == 0 && ours.st_ino == file->st_ino;
+}
+
 /* false: the set is gone, or its file is another one now. */
 static bool is_current(const struct events_tail *t)
 {
-	struct stat ours, now;
+	struct stat now;
 
-	return t->fd >= 0 && fstat(t->fd, &ours) == 0 && stat(t->path, &now) == 0 &&
-	       ours.st_ino == now.st_ino;
+	return stat(t->path, &now) == 0 && is_ours(t, &now);
 }
 
 static int pump(struct events_tail *t, struct err *err)
@@ -74,12 +80,14 @@ static int pump(struct events_tail *t, struct err *err)
 	}
 }
 
+/* What was turned over since ours was opened is ours, and comes next. */
 static int print_old(const struct events_tail *t, struct err *err)
 {
 	auto_free char *old = xasprintf("%s" EVENTLOG_OLD, t->path);
 	auto_close int fd = open_events(old);
+	struct stat st;
 
-	return fd < 0 ? 0 : drain(fd, err);
+	return fd < 0 || (fstat(fd, &st) == 0 && is_ours(t, &st)) ? 0 : drain(fd, err);
 }
 
 /* Until the set is destroyed: its directory is renamed away then. */
@@ -104,8 +112,11 @@ static int show(const struct host *host, const char *set, bool goes_on, struct e
 {
 	auto_free char *dir = host_set_dir(host, set);
 	auto_tail struct events_tail t = {.path = path_join(dir, EVENTLOG_NAME), .fd = -1};
-	int r = print_old(&t, err);
+	int r;
 
+	/* Before the old one is printed, which may take a reader's time: it would be missed. */
+	t.fd = open_events(t.path);
+	r = print_old(&t, err);
 	if (r < 0)
 		return r;
 	return goes_on ? follow(dir, &t, err) : pump(&t, err);

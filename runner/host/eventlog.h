@@ -13,7 +13,8 @@
 
 /* An event of that type and moment; the caller adds members and puts it. */
 struct json_object *eventlog_new(const struct host *host, const char *type, uint64_t seq);
-/* For appending; made where it is missing. The caller closes. */
+/* For appending one event; made where it is missing. The caller closes: whoever comes next may turn
+ * it over, and who follows the log then looks at the new one. */
 int eventlog_open(const char *path, int *ret_fd, struct err *err);
 /* A full disk loses events, never what they tell of. */
 void eventlog_write(int fd, struct json_object *event);

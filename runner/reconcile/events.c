@@ -13,11 +13,10 @@
 #include "io.h"
 #include "xalloc.h"
 
-#define SINKS 3
-
 struct events {
 	const struct host *host;
-	int fds[SINKS]; /* the set's, --events, stdout; -1 for none */
+	char *own;      /* the set's, opened for each event: supervisors turn it over meanwhile */
+	int asked, out; /* --events, stdout; -1 for none */
 	uint64_t seq;
 };
 
@@ -27,15 +26,14 @@ void events_close_p(struct events **ep)
 
 	if (!e)
 		return;
-	for (size_t i = 0; i < 2; i++)
-		if (e->fds[i] >= 0)
-			close(e->fds[i]);
+	cleanup_close_p(&e->asked);
+	free(e->own);
 	free(e);
 	*ep = NULL;
 }
 
 /* What the caller asked for is this run's alone. */
-static int open_own(const char *path, int *ret, struct err *err)
+static int open_asked(const char *path, int *ret, struct err *err)
 {
 	*ret = open(path, O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	return *ret < 0 ? err_sys(err, "cannot write events to '%s'", path) : 0;
@@ -44,13 +42,19 @@ static int open_own(const char *path, int *ret, struct err *err)
 int events_open(const struct host *host, const char *set_dir, const char *path, bool to_stdout,
 		struct events **ret, struct err *err)
 {
-	auto_free char *own = path_join(set_dir, EVENTLOG_NAME);
 	auto_events struct events *e = xcalloc(1, sizeof(*e));
+	auto_close int own = -1;
 	int r;
 
-	*e = (struct events){.host = host, .fds = {-1, -1, to_stdout ? STDOUT_FILENO : -1}};
-	if ((r = eventlog_open(own, &e->fds[0], err)) < 0 ||
-	    (path && (r = open_own(path, &e->fds[1], err)) < 0))
+	*e = (struct events){
+		.host = host,
+		.own = path_join(set_dir, EVENTLOG_NAME),
+		.asked = -1,
+		.out = to_stdout ? STDOUT_FILENO : -1,
+	};
+	/* Told now; a run is not stopped for it later. */
+	if ((r = eventlog_open(e->own, &own, err)) < 0 ||
+	    (path && (r = open_asked(path, &e->asked, err)) < 0))
 		return r;
 	struct json_object *o = json_object_new_object();
 	json_add_str(o, "v", "1.0");
@@ -72,9 +76,13 @@ struct json_object *events_new(struct events *e, const char *type)
 
 void events_emit(struct events *e, struct json_object *o)
 {
-	auto_json struct json_object *own = o;
+	auto_json struct json_object *event = o;
+	auto_close int own = -1;
 
-	for (size_t i = 0; i < SINKS; i++)
-		if (e->fds[i] >= 0)
-			eventlog_write(e->fds[i], own);
+	if (eventlog_open(e->own, &own, NULL) == 0)
+		eventlog_write(own, event);
+	if (e->asked >= 0)
+		eventlog_write(e->asked, event);
+	if (e->out >= 0)
+		eventlog_write(e->out, event);
 }

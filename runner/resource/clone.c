@@ -68,14 +68,9 @@ static bool has_path(const struct reasons *why, const char *path)
 	return false;
 }
 
-static char *restart_path(const struct fleet_spec *f)
-{
-	return xasprintf("fleets.%s.restart", f->name);
-}
-
 static bool is_to_run_again(const struct fleet_spec *f, const struct reasons *why)
 {
-	auto_free char *restart = restart_path(f);
+	auto_free char *restart = xasprintf("fleets.%s.restart", f->name);
 
 	return strcmp(f->restart, "always") == 0 && has_path(why, restart);
 }
@@ -96,11 +91,35 @@ static enum change clone_diff(const struct node *node, const struct field_list *
 	return c;
 }
 
+/* As it was told, whatever the spec says now. */
+static bool restarts_always(struct json_object *record)
+{
+	auto_free char *restart = xasprintf("fleets.%s.restart", json_opt_str(record, "fleet", ""));
+	struct json_object *was = json_opt_obj(json_opt_obj(record, "spec"), "update");
+
+	return strcmp(json_opt_str(was, restart, ""), "always") == 0;
+}
+
+static bool is_supervised(const struct resource_ctx *ctx, struct json_object *record)
+{
+	struct proc_id id;
+
+	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, ctx->host->boot_id);
+}
+
 static int clone_observe(const struct resource_ctx *ctx, const struct node *node, struct seen *seen,
 			 struct err *err)
 {
+	int r = vm_dir_observe(ctx, seen, err);
+
 	(void)node;
-	return vm_dir_observe(ctx, seen, err);
+	/* It died between two runs: there is work left, and nobody who would begin it. */
+	if (r >= 0 && seen->ended && restarts_always(seen->record) &&
+	    !is_supervised(ctx, seen->record)) {
+		seen->ended = false;
+		seen_unhealthy(seen, "its supervisor is gone");
+	}
+	return r;
 }
 
 static uint64_t clone_deadline_ms(const struct node *node)
@@ -222,15 +241,6 @@ static int clone_create(const struct resource_ctx *ctx, const struct need_list *
 	return 0;
 }
 
-/* Once it did its work nobody supervises it, unless it is to be started again. */
-static bool is_over(const struct fleet_spec *f, const struct seen *seen)
-{
-	auto_free char *restart = restart_path(f);
-	struct json_object *was = json_opt_obj(json_opt_obj(seen->record, "spec"), "update");
-
-	return seen->ended && strcmp(json_opt_str(was, restart, ""), "always") != 0;
-}
-
 static int clone_update(const struct resource_ctx *ctx, const struct need_list *needs,
 			const struct node *node, const struct seen *seen, struct json_object **ret,
 			struct err *err)
@@ -245,7 +255,8 @@ static int clone_update(const struct resource_ctx *ctx, const struct need_list *
 	auto_net_config struct net_config net = {0};
 	int r = 0;
 
-	if (is_over(f, seen))
+	/* Once it did its work nobody supervises it, unless it is to be started again. */
+	if (seen->ended && !restarts_always(seen->record))
 		return resource_update_record(ctx, needs, node, seen, ret, err);
 	r = fleet_clone_metadata(ctx->fleet, f, node->index, node->name, &metadata, err);
 	if (r < 0 || (r = vm_net_config(ctx->choice, node, &net, err)) < 0)

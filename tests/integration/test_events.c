@@ -1,10 +1,17 @@
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "apply_rig.h"
 #include "cleanup.h"
 #include "event_lines.h"
+#include "eventlog.h"
+#include "file.h"
 #include "io.h"
 #include "xalloc.h"
 
@@ -138,5 +145,92 @@ Test(events, a_file_that_cannot_be_written_is_no_run_that_was_cut_off)
 			 "No such file or directory\n");
 	out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_expect_null(strstr(buf_str(&out->err), "cut off"), "%s", buf_str(&out->err));
+	apply_rig_finish(&r);
+}
+
+static char *log_of(const struct apply_rig *r)
+{
+	return xasprintf("%s/sets/%s/" EVENTLOG_NAME, r->data, r->name);
+}
+
+/* Events of that type, n of them, and nothing else. */
+static void put_log(const char *path, const char *type, size_t n)
+{
+	auto_buf struct buf text = BUF_INIT(1u << 20);
+
+	for (size_t i = 0; i < n; i++)
+		buf_addf(&text, "{\"type\":\"%s\"}\n", type);
+	cr_assert_eq(file_replace(path, text.data, text.len, 0600, NULL), 0);
+}
+
+/* `fcvm events` into a pipe. */
+static pid_t start_events(const struct apply_rig *r, int *ret_out)
+{
+	int out[2];
+
+	cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)dup2(out[1], STDOUT_FILENO);
+		execl(r->fcvm, "fcvm", "--data-dir", r->data, "events", r->name, (char *)NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	*ret_out = out[0];
+	return pid;
+}
+
+static void read_all(int fd, struct buf *ret)
+{
+	const uint64_t deadline_ms = deadline_in(60000);
+	char chunk[4096];
+	ssize_t n = 1;
+
+	while (n > 0) {
+		cr_assert_eq(io_wait(fd, POLLIN, deadline_ms), 1, "after %zu bytes", ret->len);
+		n = read(fd, chunk, sizeof(chunk));
+		cr_assert_geq(n, 0);
+		buf_add(ret, chunk, (size_t)n);
+	}
+}
+
+/* A pager may take its time for the first screen. */
+Test(events, none_is_left_out_when_the_log_is_turned_over_while_it_is_printed)
+{
+	auto_apply_rig struct apply_rig r;
+	auto_buf struct buf text = BUF_INIT(4u << 20);
+	const size_t more_than_a_pipe_holds = 40000;
+	auto_close int out = -1;
+	int status = -1;
+
+	apply_rig_make(&r, 1, false);
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	auto_free char *path = log_of(&r), *old = xasprintf("%s" EVENTLOG_OLD, path);
+	put_log(old, "first", more_than_a_pipe_holds);
+	put_log(path, "second", 1);
+	pid_t pid = start_events(&r, &out);
+	cr_assert_eq(io_wait(out, POLLIN, deadline_in(60000)), 1);
+	cr_assert_eq(rename(path, old), 0);
+	put_log(path, "third", 1);
+	read_all(out, &text);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_expect_eq(status, 0);
+	cr_expect_eq(event_count(buf_str(&text), "type", "first", NULL), more_than_a_pipe_holds);
+	const char *end = strstr(buf_str(&text), "{\"type\":\"second\"");
+	cr_expect_str_eq(end ? end : "", "{\"type\":\"second\"}\n{\"type\":\"third\"}\n");
+	apply_rig_finish(&r);
+}
+
+/* As it is when the log is turned over between the look at the one and at the other. */
+Test(events, what_both_names_mean_is_printed_once)
+{
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	auto_free char *path = log_of(&r), *old = xasprintf("%s" EVENTLOG_OLD, path);
+	cr_assert_eq(link(path, old), 0);
+	const struct run_result *out = apply_rig_run(&r, 0, "events", NULL);
+	cr_expect_eq(event_count(buf_str(&out->out), "type", "version", NULL), 1);
 	apply_rig_finish(&r);
 }

@@ -1,10 +1,13 @@
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "file.h"
 #include "io.h"
 #include "kinds.h"
+#include "proc.h"
+#include "record.h"
 #include "run.h"
 #include "vm_dir.h"
 #include "xalloc.h"
@@ -71,4 +74,55 @@ Test(clone, one_that_did_its_work_is_made_again_only_when_it_is_to_run_again)
 	cr_expect_eq(change_of("on-failure", "old", true), CHANGE_UPDATE);
 	cr_expect_eq(change_of("always", "new", true), CHANGE_REPLACE);
 	cr_expect_eq(change_of("always", "old", false), CHANGE_UPDATE);
+}
+
+/* Of a clone of fleet "web" with that policy, whose supervisor is, or was, this test. */
+static struct json_object *supervised(const char *dir, const char *restart, bool alive)
+{
+	struct json_object *record = record_with("dir", dir);
+	auto_field_list struct field_list was = {0};
+	struct proc_id id;
+
+	cr_assert_eq(proc_id_of(getpid(), &id, NULL), 0);
+	id.start_time += alive ? 0 : 1;
+	describe(&was, restart, "old");
+	record_set_state(record, "ready");
+	json_add_str(record, "fleet", "web");
+	json_add(record, "spec", field_list_to_json(&was));
+	json_add(record, "supervisor", record_proc(&id));
+	return record;
+}
+
+static const struct {
+	const char *restart;
+	bool alive, ended;
+} exits[] = {
+	{"no", false, true},
+	{"on-failure", false, true},
+	{"always", true, true}, /* it waits for its restart */
+	{"always", false, false},
+};
+
+Test(clone, what_exited_0_did_its_work_unless_its_supervisor_died_before_it_ran_it_again)
+{
+	static const char status[] = "{\"state\":\"stopped\",\"ended\":\"exited\",\"exit_code\":0}";
+	auto_tmpdir char *dir = tmpdir_new("clone");
+	auto_free char *vm = vm_dir_path(dir, "web-0"), *path = path_join(vm, SUPERVISE_STATUS);
+	struct host host;
+
+	cr_assert_geq(host_init(&host, dir, NULL), 0);
+	cr_assert_eq(file_mkdir_p(vm, 0711, NULL), 0);
+	cr_assert_eq(file_replace(path, status, strlen(status), 0600, NULL), 0);
+	const struct resource_ctx ctx = {.host = &host, .set_dir = dir};
+	for (size_t i = 0; i < ARRAY_SIZE(exits); i++) {
+		struct seen seen = {.record = supervised(vm, exits[i].restart, exits[i].alive)};
+
+		cr_assert_eq(resource_clone.observe(&ctx, NULL, &seen, NULL), 0);
+		cr_expect_eq(seen.ended, exits[i].ended, "case %zu", i);
+		cr_expect_eq(seen.healthy, exits[i].ended, "case %zu", i);
+		cr_expect_str_eq(seen.why ? seen.why : "",
+				 exits[i].ended ? "" : "its supervisor is gone", "case %zu", i);
+		seen_clear(&seen);
+	}
+	host_free(&host);
 }
