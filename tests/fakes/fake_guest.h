@@ -283,10 +283,15 @@ static void metadata(struct service *s, uint64_t id, const struct frame *f)
 
 static void shut_down(struct service *s, uint64_t id, const struct frame *f)
 {
+	struct guest *g = s->g;
+
 	(void)f;
+	if (scripted(g, "cross"))
+		reply(s, g->held, 0, NULL);
 	reply(s, id, 0, NULL);
-	container_ends(s->g, 143);
-	(void)loop_timer(s->g->loop, &s->g->end, LAST_FRAMES_MS, 0, on_end, s->g, NULL);
+	container_ends(g, 143);
+	if (!scripted(g, "cross"))
+		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
 }
 
 static void on_control(struct service *s, const struct frame *f)
@@ -306,7 +311,8 @@ static void on_control(struct service *s, const struct frame *f)
 		shut_down(s, id, f);
 	} else if (f->type == MSG_PREPARE && scripted(s->g, "frozen")) {
 		return;
-	} else if (f->type == MSG_PREPARE && scripted(s->g, "hold") && !s->g->let_go) {
+	} else if (f->type == MSG_PREPARE &&
+		   (scripted(s->g, "cross") || (scripted(s->g, "hold") && !s->g->let_go))) {
 		s->g->held = id;
 	} else {
 		s->g->frozen = f->type == MSG_PREPARE;

@@ -12,6 +12,7 @@
  *   hold           answers the first PREPARE when told (held, let-go)
  *   save_forever   saving the state never ends       off          ends once it is started
  *   gate=FIFO      does nothing before it has read a byte from there
+ *   cross          its answer to PREPARE crosses a SHUTDOWN on the way; does not end by itself then
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
  * held (is there a PREPARE), let-go, frozen (is it), poweroff, crash; anything else is "not
  * found". */
