@@ -367,9 +367,10 @@ static void on_prepared(void *data, const struct agentlink_answer *a)
 
 	if (a->code == -ECANCELED)
 		return;
-	if (a->code < 0)
+	/* A stop makes it fail, too, and is the better reason. */
+	if (check_wanted(p) >= 0 && a->code < 0)
 		(void)err_set(&p->err, ERR_GUEST, a->code, "prepare: %s", a->text);
-	if (a->code < 0 || check_wanted(p) < 0) {
+	if (p->err.code < 0) {
 		wake_guest(p);
 		return;
 	}

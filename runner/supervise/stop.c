@@ -28,15 +28,24 @@ static void on_answer(void *data, const struct agentlink_answer *answer)
 	(void)answer;
 }
 
+static bool request(struct super *s, enum agent_msg msg, const struct buf *body, uint64_t grace_ms)
+{
+	return agentlink_request(s->link, msg, body, grace_ms + POWEROFF_MS, on_answer, s, NULL) >=
+	       0;
+}
+
 static bool ask_guest(struct super *s, uint64_t grace_ms)
 {
 	auto_buf struct buf body = BUF_INIT(64);
 
 	if (!s->link || !s->hello_done)
 		return false;
+	/* The agent kills what is frozen, since that may be a clone. This one is a snapshot's
+	 * source: its workload has a right to its grace. */
+	if (s->snap && !request(s, MSG_THAW, NULL, grace_ms))
+		return false;
 	tlv_put_u64(&body, TAG_GRACE_MS, grace_ms);
-	return agentlink_request(s->link, MSG_SHUTDOWN, &body, grace_ms + POWEROFF_MS, on_answer, s,
-				 NULL) >= 0;
+	return request(s, MSG_SHUTDOWN, &body, grace_ms);
 }
 
 void stop_begin(struct super *s, enum vm_ended ended, uint64_t grace_ms)

@@ -5,6 +5,7 @@
 #define FCVM_TESTS_FAKE_GUEST_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -100,6 +101,17 @@ static void read_script_file(struct guest *g)
 	memcpy(path + n, ".script", 8);
 	if (file_read(path, 65535, &text, NULL) >= 0)
 		add_script(g, buf_str(&text));
+}
+
+/* Whoever opens the other end knows that we are here. */
+static void wait_at(const struct guest *g, const char *gate)
+{
+	const char *path = scripted(g, gate);
+	auto_close int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	char byte;
+
+	if (path && (fd < 0 || read(fd, &byte, 1) != 1))
+		die("fake: no gate '%s': %s", path, strerror(errno));
 }
 
 /* --- the agent's services ------------------------------------------------------------------- */
@@ -289,7 +301,8 @@ static void shut_down(struct service *s, uint64_t id, const struct frame *f)
 	if (scripted(g, "cross"))
 		reply(s, g->held, 0, NULL);
 	reply(s, id, 0, NULL);
-	container_ends(g, 143);
+	/* As the agent: what stands still gets no SIGTERM. */
+	container_ends(g, g->frozen ? 137 : 143);
 	if (!scripted(g, "cross"))
 		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
 }

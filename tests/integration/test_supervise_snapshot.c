@@ -7,9 +7,11 @@
 
 #include "cleanup.h"
 #include "file.h"
+#include "gate.h"
 #include "io.h"
 #include "ledger.h"
 #include "supervise_rig.h"
+#include "xalloc.h"
 
 #define CALL_MS 20000
 
@@ -161,4 +163,26 @@ ENGINE_TEST(supervise_snapshot, a_stop_while_the_guest_prepares_calls_it_off)
 	cr_assert_eq(kill(r.supervisor.pid, SIGTERM), 0);
 	expect_told(&r, child, "the VM is being stopped");
 	expect_nothing_in(dir);
+}
+
+Test(supervise_snapshot, a_stop_while_the_vm_is_saved_leaves_the_workload_its_grace)
+{
+	auto_rig struct rig r;
+	int status = -1;
+
+	rig_make(&r, "");
+	auto_free char *path = gate_new(r.data), *script = xasprintf("fake.save_gate=%s", path);
+	rig_script(&r, script);
+	rig_boot(&r);
+	auto_free char *dir = rig_instance(&r, "snap");
+	pid_t child = ask_beside(&r, dir, true);
+	auto_close int gate = gate_reach(path);
+
+	/* It hears of that when the state is saved, with the guest still frozen. */
+	cr_assert_eq(kill(r.supervisor.pid, SIGTERM), 0);
+	cr_assert_eq(write(gate, "x", 1), 1);
+	rig_await(r.dir, "ended", "requested");
+	cr_expect_str_eq(rig_status(r.dir, "exit_code"), "143");
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
 }
