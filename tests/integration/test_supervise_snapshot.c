@@ -165,7 +165,7 @@ ENGINE_TEST(supervise_snapshot, a_stop_while_the_guest_prepares_calls_it_off)
 	expect_nothing_in(dir);
 }
 
-Test(supervise_snapshot, a_stop_while_the_vm_is_saved_leaves_the_workload_its_grace)
+ENGINE_TEST(supervise_snapshot, a_stop_while_the_vm_is_saved_leaves_the_workload_its_grace)
 {
 	auto_rig struct rig r;
 	int status = -1;
