@@ -9,6 +9,7 @@
 #include "health.h"
 #include "logs.h"
 #include "op_hooks.h"
+#include "op_shutdown.h"
 #include "xalloc.h"
 
 struct prepare {
@@ -39,9 +40,18 @@ static void give_up(struct prepare *p, int code, const char *text)
 	(void)op_thaw(agent, NULL);
 }
 
+/* Meanwhile the workload was told to go on, or to end: neither can be done standing still. */
+static bool called_off(const struct prepare *p)
+{
+	return p->thawed || op_shutdown_under_way();
+}
+
 static void cancel(struct prepare *p)
 {
-	finish(p, -ECANCELED, "the workload was thawed meanwhile");
+	if (op_shutdown_under_way())
+		finish(p, -ESHUTDOWN, "the guest is shutting down");
+	else
+		finish(p, -ECANCELED, "the workload was thawed meanwhile");
 }
 
 static void on_frozen(void *data, int r)
@@ -66,7 +76,7 @@ static void on_synced(void *data, const struct child_end *end)
 	struct err err = {0};
 
 	(void)end;
-	if (p->thawed) {
+	if (called_off(p)) {
 		cancel(p);
 		return;
 	}
@@ -100,7 +110,7 @@ static void on_settled(struct loop *loop, struct loop_source *src, uint32_t even
 
 	(void)events;
 	loop_remove(loop, src);
-	if (p->thawed)
+	if (called_off(p))
 		cancel(p);
 	else
 		start_sync(p);
@@ -115,7 +125,7 @@ static void on_hooks(void *data, int code, const char *text)
 		finish(p, code, text);
 		return;
 	}
-	if (p->thawed) {
+	if (called_off(p)) {
 		cancel(p);
 		return;
 	}

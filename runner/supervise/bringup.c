@@ -278,10 +278,12 @@ static void on_linked_again(struct super *s)
 {
 	struct err err = {0};
 
-	if (open_logs(s, &err) < 0)
+	if (open_logs(s, &err) < 0) {
 		super_end(s, ENDED_CRASHED, &err);
-	else
-		snap_on_synced(s);
+		return;
+	}
+	snap_on_synced(s);
+	stop_on_linked(s);
 }
 
 static void on_hello(void *data, const struct agentlink_answer *a)

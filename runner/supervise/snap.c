@@ -2,7 +2,7 @@
  * memory to disk while it still runs -> engine state, and disks while it is paused -> manifest.
  * The VM goes on where asked to, else its memory and disk are the snapshot's from then on.
  * One at a time: whoever asks meanwhile is next. What nobody waits for any more (kill -9 of apply)
- * is undone: a VM must not go into a directory that nobody publishes. */
+ * is undone: a VM must not go into a directory that nobody publishes. So is what meets a stop. */
 #include "super.h"
 
 #include "cleanup.h"
@@ -79,7 +79,12 @@ void snap_abort(struct super *s, const struct err *why)
 
 static int check_wanted(struct snapping *p)
 {
-	return p->orphan ? err_set(&p->err, ERR_FAILED, -ECANCELED, "nobody waits for it") : 0;
+	if (p->orphan)
+		return err_set(&p->err, ERR_FAILED, -ECANCELED, "nobody waits for it");
+	/* Its clones would go on with the shutdown. */
+	if (p->s->stopping)
+		return err_set(&p->err, ERR_FAILED, -ECANCELED, "the VM is being stopped");
+	return 0;
 }
 
 /* --- the guest goes on ---------------------------------------------------------------------- */
@@ -362,9 +367,10 @@ static void on_prepared(void *data, const struct agentlink_answer *a)
 
 	if (a->code == -ECANCELED)
 		return;
-	if (a->code < 0)
+	/* A stop makes it fail, too, and is the better reason. */
+	if (check_wanted(p) >= 0 && a->code < 0)
 		(void)err_set(&p->err, ERR_GUEST, a->code, "prepare: %s", a->text);
-	if (a->code < 0 || check_wanted(p) < 0) {
+	if (p->err.code < 0) {
 		wake_guest(p);
 		return;
 	}
@@ -382,7 +388,7 @@ static int may_begin(const struct super *s, struct err *err)
 		return err_set(err, ERR_SPEC, -EOPNOTSUPP,
 			       "a clone cannot be snapshotted in this version: snapshot its "
 			       "baseline");
-	if (!s->resumed || s->launching || s->stopping)
+	if (!s->resumed || s->launching)
 		return err_set(err, ERR_FAILED, -EAGAIN, "cannot snapshot a VM that is %s",
 			       vmstate_run_name(s->st.run));
 	return 0;

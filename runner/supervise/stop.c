@@ -28,23 +28,47 @@ static void on_answer(void *data, const struct agentlink_answer *answer)
 	(void)answer;
 }
 
-static bool ask_guest(struct super *s, uint64_t grace_ms)
+static bool request(struct super *s, enum agent_msg msg, const struct buf *body)
+{
+	return agentlink_request(s->link, msg, body, s->stop_grace_ms + POWEROFF_MS, on_answer, s,
+				 NULL) >= 0;
+}
+
+static bool ask_guest(struct super *s)
 {
 	auto_buf struct buf body = BUF_INIT(64);
 
 	if (!s->link || !s->hello_done)
 		return false;
-	tlv_put_u64(&body, TAG_GRACE_MS, grace_ms);
-	return agentlink_request(s->link, MSG_SHUTDOWN, &body, grace_ms + POWEROFF_MS, on_answer, s,
-				 NULL) >= 0;
+	/* The agent kills what is frozen, since that may be a clone. This one is a snapshot's
+	 * source: its workload has a right to its grace. */
+	if (s->snap && !request(s, MSG_THAW, NULL))
+		return false;
+	tlv_put_u64(&body, TAG_GRACE_MS, s->stop_grace_ms);
+	return request(s, MSG_SHUTDOWN, &body);
+}
+
+/* A snapshot took the link with it, and the next one is on its way. */
+static bool is_linked_soon(const struct super *s)
+{
+	return s->snap && !s->link;
+}
+
+void stop_on_linked(struct super *s)
+{
+	/* What the old link had may be lost; asked twice, the agent takes the first. */
+	if (s->stopping)
+		(void)ask_guest(s);
 }
 
 void stop_begin(struct super *s, enum vm_ended ended, uint64_t grace_ms)
 {
-	if (!s->stopping)
+	if (!s->stopping) {
 		s->stop_as = ended;
+		s->stop_grace_ms = grace_ms;
+	}
 	/* Whoever asks for more haste gets it; the guest is asked once. */
-	if (grace_ms == 0 || !s->up || (!s->stopping && !ask_guest(s, grace_ms))) {
+	if (grace_ms == 0 || !s->up || (!s->stopping && !is_linked_soon(s) && !ask_guest(s))) {
 		super_end(s, s->stop_as, NULL);
 		return;
 	}

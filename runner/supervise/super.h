@@ -91,7 +91,8 @@ struct super {
 
 	/* the end */
 	enum vm_ended stop_as;
-	enum vm_ended ending; /* ENDED_NOT: none */
+	uint64_t stop_grace_ms; /* the guest's */
+	enum vm_ended ending;   /* ENDED_NOT: none */
 	struct err end_err;
 	struct err silence; /* why guest_lost */
 
@@ -160,6 +161,7 @@ void memwatch_stop(struct super *s);
 /* stop.c: asks the guest, then ends the VM */
 void stop_begin(struct super *s, enum vm_ended ended, uint64_t grace_ms);
 void stop_after_logs(struct super *s); /* the container has ended */
+void stop_on_linked(struct super *s);  /* to the guest anew, after a snapshot */
 void stop_request(struct super *s, struct ctl_request *req, uint64_t grace_ms);
 
 #endif

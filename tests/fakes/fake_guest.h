@@ -5,6 +5,7 @@
 #define FCVM_TESTS_FAKE_GUEST_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -100,6 +101,17 @@ static void read_script_file(struct guest *g)
 	memcpy(path + n, ".script", 8);
 	if (file_read(path, 65535, &text, NULL) >= 0)
 		add_script(g, buf_str(&text));
+}
+
+/* Whoever opens the other end knows that we are here. */
+static void wait_at(const struct guest *g, const char *gate)
+{
+	const char *path = scripted(g, gate);
+	auto_close int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	char byte;
+
+	if (path && (fd < 0 || read(fd, &byte, 1) != 1))
+		die("fake: no gate '%s': %s", path, strerror(errno));
 }
 
 /* --- the agent's services ------------------------------------------------------------------- */
@@ -283,10 +295,16 @@ static void metadata(struct service *s, uint64_t id, const struct frame *f)
 
 static void shut_down(struct service *s, uint64_t id, const struct frame *f)
 {
+	struct guest *g = s->g;
+
 	(void)f;
+	if (scripted(g, "cross"))
+		reply(s, g->held, 0, NULL);
 	reply(s, id, 0, NULL);
-	container_ends(s->g, 143);
-	(void)loop_timer(s->g->loop, &s->g->end, LAST_FRAMES_MS, 0, on_end, s->g, NULL);
+	/* As the agent: what stands still gets no SIGTERM. */
+	container_ends(g, g->frozen ? 137 : 143);
+	if (!scripted(g, "cross"))
+		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
 }
 
 static void on_control(struct service *s, const struct frame *f)
@@ -306,7 +324,8 @@ static void on_control(struct service *s, const struct frame *f)
 		shut_down(s, id, f);
 	} else if (f->type == MSG_PREPARE && scripted(s->g, "frozen")) {
 		return;
-	} else if (f->type == MSG_PREPARE && scripted(s->g, "hold") && !s->g->let_go) {
+	} else if (f->type == MSG_PREPARE &&
+		   (scripted(s->g, "cross") || (scripted(s->g, "hold") && !s->g->let_go))) {
 		s->g->held = id;
 	} else {
 		s->g->frozen = f->type == MSG_PREPARE;

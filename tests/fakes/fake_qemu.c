@@ -12,6 +12,8 @@
  *   hold           answers the first PREPARE when told (held, let-go)
  *   save_forever   saving the state never ends       off          ends once it is started
  *   gate=FIFO      does nothing before it has read a byte from there
+ *   save_gate=FIFO the same, before it saves its state
+ *   cross          its answer to PREPARE crosses a SHUTDOWN on the way; does not end by itself then
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
  * held (is there a PREPARE), let-go, frozen (is it), poweroff, crash; anything else is "not
  * found". */
@@ -165,6 +167,7 @@ static void migrate(struct guest *g)
 	}
 	if (scripted(g, "save_forever"))
 		return;
+	wait_at(g, "save_gate");
 	g->running = false;
 	event(g, "STOP", NULL);
 	save_state(g);
@@ -296,19 +299,6 @@ static void take_args(struct guest *g, int argc, char **argv)
 	}
 }
 
-/* Whoever opens the other end knows that we are here. */
-static void wait_at_gate(const struct guest *g)
-{
-	const char *path = scripted(g, "gate");
-	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	char byte;
-
-	if (path && (fd < 0 || read(fd, &byte, 1) != 1))
-		die("fake_qemu: no gate '%s': %s", path, strerror(errno));
-	if (fd >= 0)
-		(void)close(fd);
-}
-
 int main(int argc, char **argv)
 {
 	struct guest g = {.qmp = -1, .channel = -1, .state_fd = -1, .exit_code = -1};
@@ -324,7 +314,7 @@ int main(int argc, char **argv)
 	take_args(&g, argc, argv);
 	if (scripted(&g, "die"))
 		die("fake: died as told");
-	wait_at_gate(&g);
+	wait_at(&g, "gate");
 	(void)puts("fake console: up");
 	(void)fflush(stdout);
 	if (loop_new(&g.loop, NULL) < 0 ||

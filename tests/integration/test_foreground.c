@@ -15,6 +15,7 @@
 #include "apply_rig.h"
 #include "cleanup.h"
 #include "file.h"
+#include "gate.h"
 #include "io.h"
 #include "proc.h"
 #include "xalloc.h"
@@ -139,24 +140,6 @@ static void finish(struct apply_rig *r)
 	apply_rig_finish(r);
 }
 
-static void on_alarm(int number)
-{
-	(void)number;
-}
-
-/* The end to write to, once a VMM waits at the other: that is what opening it waits for. */
-static int open_gate(const char *path)
-{
-	const struct sigaction interrupts = {.sa_handler = on_alarm};
-
-	cr_assert_eq(sigaction(SIGALRM, &interrupts, NULL), 0);
-	(void)alarm(WAIT_MS / 1000);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	cr_assert_geq(fd, 0, "nobody came to the gate: %s", strerror(errno));
-	(void)alarm(0);
-	return fd;
-}
-
 /* The step is let end, and ends well: still the VM is not what anybody waits for any more. */
 Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
 {
@@ -164,15 +147,13 @@ Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
 	auto_apply_rig struct apply_rig r;
 
 	begin(&r);
-	auto_free char *path = path_join(r.dir, "gate");
+	auto_free char *path = gate_new(r.dir);
 	auto_free char *script = xasprintf("fake.gate=%s", path);
-	cr_assert_eq(mkfifo(path, 0644), 0);
-	cr_assert_eq(chmod(path, 0644), 0);
 	apply_rig_script(&r, script);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
 		auto_child struct child c = start(&r, "snapshot", "run", "--network", "none",
 						  "--snapshot", "warm", "--name", "box", NULL);
-		auto_close int gate = open_gate(path);
+		auto_close int gate = gate_reach(path);
 
 		cr_assert_eq(kill(c.pid, signals[i]), 0);
 		read_until(&c, c.err, "interrupted: what runs is let end");

@@ -7,9 +7,11 @@
 
 #include "cleanup.h"
 #include "file.h"
+#include "gate.h"
 #include "io.h"
 #include "ledger.h"
 #include "supervise_rig.h"
+#include "xalloc.h"
 
 #define CALL_MS 20000
 
@@ -20,23 +22,52 @@ static int run(const char *dir, const char *words)
 	return rig_exec(dir, words, NULL, &out);
 }
 
+/* Asks for a snapshot in a child, which leaves what it is told in "told". */
+static pid_t ask_beside(const struct rig *r, const char *dir, bool keep_running)
+{
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (child > 0)
+		return child;
+	auto_free char *told = path_join(r->data, "told");
+	struct supervisor_call call = rig_call(r->dir, CALL_MS);
+	struct snapshot_request req = {
+		.dir = dir, .keep_running = keep_running, .gid = LEDGER_UID_FIRST};
+	struct err err = {0};
+
+	(void)supervisor_snapshot(&call, &req, NULL, &err);
+	_exit(file_replace(told, err.msg, strlen(err.msg), 0600, NULL) < 0);
+}
+
+static void expect_told(const struct rig *r, pid_t child, const char *sentence)
+{
+	auto_free char *told = path_join(r->data, "told");
+	auto_buf struct buf text = BUF_INIT(4096);
+	int status = -1;
+
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0);
+	cr_assert_geq(file_read(told, 4095, &text, NULL), 0);
+	cr_expect_str_eq(buf_str(&text), sentence);
+}
+
+static void await_held(const struct rig *r)
+{
+	uint64_t deadline_ms = deadline_in(CALL_MS);
+
+	while (run(r->dir, "held") != 0 && now_ms() < deadline_ms)
+		continue;
+	cr_assert_eq(run(r->dir, "held"), 0);
+}
+
 /* Asks for a snapshot that takes the VM with it, and is killed while the guest prepares. */
 static char *killed_while_it_prepares(struct rig *r)
 {
 	char *dir = rig_instance(r, "snap-killed");
-	uint64_t deadline_ms = deadline_in(CALL_MS);
-	pid_t child = fork();
+	pid_t child = ask_beside(r, dir, false);
 
-	if (child == 0) {
-		struct supervisor_call call = rig_call(r->dir, CALL_MS);
-		struct snapshot_request req = {.dir = dir, .gid = LEDGER_UID_FIRST};
-
-		(void)supervisor_snapshot(&call, &req, NULL, NULL);
-		_exit(0);
-	}
-	while (run(r->dir, "held") != 0 && now_ms() < deadline_ms)
-		continue;
-	cr_assert_eq(run(r->dir, "held"), 0);
+	await_held(r);
 	cr_assert_eq(kill(child, SIGKILL), 0);
 	cr_assert_eq(waitpid(child, NULL, 0), child);
 	return dir;
@@ -117,4 +148,41 @@ ENGINE_TEST(supervise_snapshot, the_engine_has_as_long_as_who_asked_waits)
 	cr_expect_eq(supervisor_snapshot(&call, &req, NULL, &err), -ETIMEDOUT);
 	cr_expect_eq(strncmp(err.msg, "cannot snapshot the VM: ", 24), 0, "%s", err.msg);
 	cr_expect_eq(run(r.dir, "frozen"), 1, "it goes on");
+}
+
+ENGINE_TEST(supervise_snapshot, a_stop_while_the_guest_prepares_calls_it_off)
+{
+	auto_rig struct rig r;
+
+	rig_make(&r, "fake.cross");
+	rig_boot(&r);
+	auto_free char *dir = rig_instance(&r, "snap");
+	pid_t child = ask_beside(&r, dir, true);
+
+	await_held(&r);
+	cr_assert_eq(kill(r.supervisor.pid, SIGTERM), 0);
+	expect_told(&r, child, "the VM is being stopped");
+	expect_nothing_in(dir);
+}
+
+ENGINE_TEST(supervise_snapshot, a_stop_while_the_vm_is_saved_leaves_the_workload_its_grace)
+{
+	auto_rig struct rig r;
+	int status = -1;
+
+	rig_make(&r, "");
+	auto_free char *path = gate_new(r.data), *script = xasprintf("fake.save_gate=%s", path);
+	rig_script(&r, script);
+	rig_boot(&r);
+	auto_free char *dir = rig_instance(&r, "snap");
+	pid_t child = ask_beside(&r, dir, true);
+	auto_close int gate = gate_reach(path);
+
+	/* It hears of that when the state is saved, with the guest still frozen. */
+	cr_assert_eq(kill(r.supervisor.pid, SIGTERM), 0);
+	cr_assert_eq(write(gate, "x", 1), 1);
+	rig_await(r.dir, "ended", "requested");
+	cr_expect_str_eq(rig_status(r.dir, "exit_code"), "143");
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
 }

@@ -15,8 +15,8 @@
 #include "logs.h"
 #include "proto.h"
 #include "proto_workload.h"
-#include "services.h"
 #include "tlv.h"
+#include "xalloc.h"
 
 /* Sends one request and waits for its reply; returns TAG_CODE, text into ret. */
 static int call(struct agent_rig *r, struct client *c, uint16_t msg, const struct buf *more,
@@ -300,37 +300,50 @@ static uint64_t reply_number(const struct client *c, uint16_t tag)
 	return n;
 }
 
+/* Where a PREPARE may be before its freeze. */
+static const struct stage {
+	const char *what, *hook;
+	uint64_t settle_ms;
+} stages[] = {{"hook", "sleep 0.3", 0}, {"settle", NULL, 300}, {"sync", NULL, 0}};
+
+/* What is sent behind it is there when the agent looks: nothing of PREPARE can be over. */
+static void send_prepare(struct client *c, const struct stage *stage)
+{
+	auto_buf struct buf body = BUF_INIT(4096);
+
+	if (stage->hook)
+		put_hook(&body, stage->hook, 0);
+	tlv_put_u64(&body, TAG_SETTLE_MS, stage->settle_ms);
+	send_request(c, MSG_PREPARE, 500, &body);
+}
+
+static void expect_no_freeze(const struct client *c, const struct stage *stage, int code,
+			     const char *sentence)
+{
+	auto_free char *text = NULL;
+
+	cr_expect_eq(reply_number(c, TAG_ID), 500, "%s", stage->what);
+	cr_expect_eq(reply_number(c, TAG_CODE), (uint64_t)code, "%s", stage->what);
+	(void)proto_find_str((const uint8_t *)buf_str(&c->last), c->last.len, TAG_TEXT, 500, &text,
+			     NULL);
+	cr_expect_str_eq(text ? text : "", sentence, "%s", stage->what);
+}
+
 Test(control, a_prepare_that_is_thawed_before_its_freeze_does_not_freeze)
 {
-	static const struct {
-		const char *what, *hook;
-		uint64_t settle_ms;
-	} cases[] = {{"hook", "sleep 0.3", 0}, {"settle", NULL, 300}, {"sync", NULL, 0}};
+	auto_buf struct buf none = BUF_INIT(1);
 	struct agent_rig r;
 	struct client c;
 
 	agent_rig_new(&r);
 	client_open(&r, AGENT_PORT_CONTROL, &c);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		auto_buf struct buf body = BUF_INIT(4096);
-		auto_free char *text = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(stages); i++) {
 		int before = c.frames;
 
-		if (cases[i].hook)
-			put_hook(&body, cases[i].hook, 0);
-		tlv_put_u64(&body, TAG_SETTLE_MS, cases[i].settle_ms);
-		/* Both are there when the agent looks: nothing of PREPARE can be over. */
-		send_request(&c, MSG_PREPARE, 500, &body);
-		buf_reset(&body);
-		send_request(&c, MSG_THAW, 501, &body);
+		send_prepare(&c, &stages[i]);
+		send_request(&c, MSG_THAW, 501, &none);
 		RIG_UNTIL(&r, c.frames == before + 2);
-		cr_expect_eq(reply_number(&c, TAG_ID), 500, "%s", cases[i].what);
-		cr_expect_eq(reply_number(&c, TAG_CODE), ECANCELED, "%s", cases[i].what);
-		cr_assert_eq(proto_find_str((const uint8_t *)buf_str(&c.last), c.last.len, TAG_TEXT,
-					    500, &text, NULL),
-			     1);
-		cr_expect_str_eq(text, "the workload was thawed meanwhile", "%s: %s", cases[i].what,
-				 text);
+		expect_no_freeze(&c, &stages[i], ECANCELED, "the workload was thawed meanwhile");
 	}
 	client_close(&c);
 	agent_rig_free(&r);
@@ -387,10 +400,13 @@ static void read_kills(struct buf *out)
 
 /* The rig's cgroup is a plain file: it tells what was asked of the kernel, and the killing is ours.
  */
-static void workload_with_a_trap(struct crun_rig *c)
+static void workload_with_a_trap(struct crun_rig *c, const char *on_term)
 {
-	crun_rig_new(c, "trap 'touch termed; exit 0' TERM; touch trapped\n"
-			"while :; do sleep 0.01; done");
+	auto_free char *script = xasprintf("trap '%s' TERM; touch trapped\n"
+					   "while :; do sleep 0.01; done",
+					   on_term);
+
+	crun_rig_new(c, script);
 	auto_free char *trapped = path_join(c->rig.dir, "trapped");
 	cr_assert_eq(file_mkdir_p(AGENT_CGROUP, 0755, NULL), 0);
 	cr_assert_eq(file_replace(CGROUP_KILL, "", 0, 0644, NULL), 0);
@@ -426,7 +442,7 @@ Test(control, a_shutdown_lets_a_workload_end_itself_unless_it_is_frozen)
 		struct crun_rig c;
 		char text[512];
 
-		workload_with_a_trap(&c);
+		workload_with_a_trap(&c, "touch termed; exit 0");
 		auto_free char *termed = path_join(c.rig.dir, "termed");
 		cr_assert_eq(call(&c.rig, &c.control, MSG_PREPARE, NULL, text), 0);
 		if (cases[i].thaw)
@@ -442,6 +458,23 @@ Test(control, a_shutdown_lets_a_workload_end_itself_unless_it_is_frozen)
 	}
 }
 
+Test(control, a_prepare_that_meets_a_shutdown_does_not_freeze)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(stages); i++) {
+		struct crun_rig c;
+
+		/* It makes use of its grace. */
+		workload_with_a_trap(&c, ":");
+		c.control.last_type = 0;
+		send_prepare(&c.control, &stages[i]);
+		ask_for_shutdown(&c);
+		RIG_UNTIL(&c.rig, c.control.last_type == MSG_REPLY);
+		expect_no_freeze(&c.control, &stages[i], ESHUTDOWN, "the guest is shutting down");
+		(void)kill(c.pid, SIGKILL);
+		end_of_shutdown(&c);
+	}
+}
+
 Test(control, a_resume_during_a_shutdown_neither_thaws_nor_runs_hooks)
 {
 	struct crun_rig c;
@@ -450,7 +483,7 @@ Test(control, a_resume_during_a_shutdown_neither_thaws_nor_runs_hooks)
 	auto_buf struct buf script = BUF_INIT(256);
 	struct proto_resume id = an_identity();
 
-	workload_with_a_trap(&c);
+	workload_with_a_trap(&c, "touch termed; exit 0");
 	auto_free char *mark = path_join(c.rig.dir, "hooked");
 	buf_addf(&script, "touch %s", mark);
 	proto_put_resume(&body, &id);
@@ -462,14 +495,4 @@ Test(control, a_resume_during_a_shutdown_neither_thaws_nor_runs_hooks)
 	(void)kill(c.pid, SIGKILL);
 	end_of_shutdown(&c);
 	cr_expect_not(file_exists(mark));
-}
-
-Test(control, there_is_no_service_on_other_ports)
-{
-	struct agent_rig r;
-	int fd = dup(0);
-
-	agent_rig_new(&r);
-	cr_expect_eq(serve_connection(&r.agent, 22, fd), -ECONNREFUSED);
-	agent_rig_free(&r);
 }
