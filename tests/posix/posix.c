@@ -258,6 +258,12 @@ static size_t compare(const struct posix_table *table, const struct outputs *o, 
 	return bad;
 }
 
+static void copy_all(const struct posix_table *table, const struct buf *from, struct buf *to)
+{
+	for (size_t i = 0; i < table->n; i++)
+		buf_add(&to[i], buf_str(&from[i]), from[i].len);
+}
+
 static int run_sides(const struct posix_table *table, const struct posix_sides *s,
 		     const struct outputs *o, struct err *err)
 {
@@ -275,14 +281,16 @@ static int run_sides(const struct posix_table *table, const struct posix_sides *
 		r = run_all(table, s->bare_fd, s->bare, o->bare, err);
 	if (r == 0)
 		r = run_all(table, s->mount_fd, s->mount, o->mount, err);
-	for (size_t i = 0; r == 0 && i < table->n; i++)
-		buf_add(&o->below[i], buf_str(&o->mount[i]), o->mount[i].len);
+	if (s->below_fd >= 0)
+		copy_all(table, o->mount, o->below);
 	if (r == 0)
 		r = dump_all(table, s->bare_fd, &since[0], o->bare, err);
-	if (r == 0)
+	if (r == 0 && s->below_fd >= 0)
 		r = dump_all(table, below, &since[1], o->below, err);
 	if (r == 0)
 		r = dump_all(table, s->mount_fd, &since[1], o->mount, err);
+	if (s->below_fd < 0)
+		copy_all(table, o->mount, o->below);
 	return r;
 }
 

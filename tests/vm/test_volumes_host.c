@@ -159,7 +159,7 @@ Test(volumes_host, open_files_and_directories_outlive_a_snapshot)
 
 	expect_report(vol, 3, FINE);
 	expect_locked(vol);
-	world_posix(base, "/posix");
+	world_posix(base, "/posix", "base");
 	/* the source goes on */
 	auto_free char *snap = world_snapshot(&w, base, true);
 	auto_free char *state = path_join(snap, "volumes-state");
@@ -174,7 +174,7 @@ Test(volumes_host, open_files_and_directories_outlive_a_snapshot)
 	const char *clone = world_restore(&w, snap, &w.volumes, "on-failure");
 	expect_report(vol, 3, FINE);
 	expect_locked(vol);
-	world_posix(clone, "/posix");
+	world_posix(clone, "/posix", "clone");
 	expect_report(vol, rounds(report), FINE);
 	/* and once more from the snapshot when the VM dies */
 	pid_t vmm = vmm_of(clone);

@@ -42,8 +42,8 @@ const char *world_restore(struct volume_world *w, const char *snapshot,
 /* sh -c TEXT in the guest OS; out may be NULL. */
 int world_sh(const char *vm, const char *text, struct buf *out);
 /* The POSIX tables (tests/posix) in the guest: a volume of trust full beside the guest's own file
- * system. Fails the test with the first differences. */
-void world_posix(const char *vm, const char *mount);
+ * system, in new directories called `run`. Fails the test with the first differences. */
+void world_posix(const char *vm, const char *mount, const char *run);
 void world_stop(const char *vm);
 /* Waits until a file has text that begins so; fails the test after 60 s. */
 void world_await_text(const char *path, const char *begin);
