@@ -68,9 +68,14 @@ static bool has_path(const struct reasons *why, const char *path)
 	return false;
 }
 
+static char *restart_path(const char *fleet)
+{
+	return xasprintf("fleets.%s.restart", fleet);
+}
+
 static bool is_to_run_again(const struct fleet_spec *f, const struct reasons *why)
 {
-	auto_free char *restart = xasprintf("fleets.%s.restart", f->name);
+	auto_free char *restart = restart_path(f->name);
 
 	return strcmp(f->restart, "always") == 0 && has_path(why, restart);
 }
@@ -94,7 +99,7 @@ static enum change clone_diff(const struct node *node, const struct field_list *
 /* As it was told, whatever the spec says now. */
 static bool restarts_always(struct json_object *record)
 {
-	auto_free char *restart = xasprintf("fleets.%s.restart", json_opt_str(record, "fleet", ""));
+	auto_free char *restart = restart_path(json_opt_str(record, "fleet", ""));
 	struct json_object *was = json_opt_obj(json_opt_obj(record, "spec"), "update");
 
 	return strcmp(json_opt_str(was, restart, ""), "always") == 0;
