@@ -12,6 +12,7 @@
 #include "cleanup.h"
 
 #define BATCH 64
+#define DRAIN_MAX 64 /* batches: more threads than any VMM has, and an end for one that lies */
 /* The kernel may say EEXIST, too, when the pool of huge pages is empty. What really exists is found
  * by no more faults in a row than a VMM has threads. */
 #define IN_VAIN_MAX 256
@@ -69,9 +70,9 @@ static ssize_t read_events(struct pager *p, struct uffd_msg *msgs)
 	return read(p->uffd, msgs, iov.iov_len);
 }
 
-static int wake(struct pager *p, uint64_t page, struct err *err)
+static int wake(struct pager *p, uint64_t start, uint64_t len, struct err *err)
 {
-	struct uffdio_range range = {.start = page, .len = p->regions.page_size};
+	struct uffdio_range range = {.start = start, .len = len};
 
 	if (ioctl(p->uffd, UFFDIO_WAKE, &range) < 0 && errno != ESRCH)
 		return err_sys(err, "cannot wake the VM");
@@ -92,13 +93,13 @@ static int settle(struct pager *p, uint64_t page, uint64_t offset, struct err *e
 	case EEXIST: /* another vCPU's fault on this page was answered first */
 		if (is_huge(p) && ++p->in_vain >= IN_VAIN_MAX)
 			return no_huge_page(offset, err);
-		return wake(p, page, err);
-	case EAGAIN: /* a REMOVE waits to be read: the vCPU faults again, behind it in the queue */
+		return wake(p, page, p->regions.page_size, err);
+	case EAGAIN: /* a REMOVE waits to be read, or its thread to go on */
 		bump(&p->stats.retried, 1);
-		(void)sched_yield();
-		return wake(p, page, err);
+		p->behind = true;
+		return 0;
 	case ENOENT: /* unmapped meanwhile: the VMM's own doing */
-		return wake(p, page, err);
+		return wake(p, page, p->regions.page_size, err);
 	case ESRCH: /* the VMM is exiting */
 		return -ESRCH;
 	case EFAULT:
@@ -232,7 +233,7 @@ static int note_events(struct pager *p, const struct uffd_msg *msgs, size_t n, s
 	return result;
 }
 
-int pager_serve(struct pager *p, struct err *err)
+static int serve_batch(struct pager *p, struct err *err)
 {
 	struct uffd_msg msgs[BATCH];
 	ssize_t got = read_events(p, msgs);
@@ -257,4 +258,34 @@ int pager_serve(struct pager *p, struct err *err)
 		hist_add(&p->stats.service, now_ns() - start);
 	}
 	return (int)n;
+}
+
+/* Those that were answered sleep no more: only the others fault again. */
+static int ask_again(struct pager *p, struct err *err)
+{
+	p->behind = false;
+	(void)sched_yield(); /* to the thread that removes */
+	for (size_t i = 0; i < p->regions.n; i++) {
+		int r = wake(p, p->regions.v[i].base, p->regions.v[i].size, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The kernel takes no page while a removal waits, and hands out faults before removals: whoever
+ * faulted stays asleep until the removal is read, or would be in front of it again. */
+int pager_serve(struct pager *p, struct err *err)
+{
+	int n = serve_batch(p, err), all = n;
+
+	for (int i = 1; i < DRAIN_MAX && p->behind && n == BATCH; i++) {
+		n = serve_batch(p, err);
+		all += n;
+	}
+	if (n < 0)
+		return n;
+	int r = p->behind ? ask_again(p, err) : 0;
+	return r < 0 ? r : all;
 }

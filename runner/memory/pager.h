@@ -34,6 +34,7 @@ struct pager {
 	struct regions regions;
 	struct zeromap removed; /* pages the VMM gave back: zero from then on */
 	unsigned int in_vain;   /* huge pages said to be there already, since the last one given */
+	bool behind;            /* a removal kept faults from being answered: they wait */
 	bool plain_read;        /* the kernel knows no RWF_NOWAIT here (before 6.10) */
 	struct pager_stats stats;
 };
@@ -42,8 +43,8 @@ void pager_init(struct pager *p, const struct pager_source *source, const struct
 		int uffd);
 void pager_free(struct pager *p);
 
-/* Reads the events that wait (64 at most) and answers them. Returns how many there were, 0 when
- * none waits; -ESRCH when the VMM is gone; any other error means this VM cannot be served and err
+/* Reads the events that wait (64 at most, or up to the removal that keeps them from being answered)
+ * and answers them. Returns how many there were, 0 when none waits; -ESRCH when the VMM is gone; any other error means this VM cannot be served and err
  * says why. -EINTR: a read that had to block was interrupted. */
 int pager_serve(struct pager *p, struct err *err);
 
