@@ -44,8 +44,9 @@ void pager_init(struct pager *p, const struct pager_source *source, const struct
 void pager_free(struct pager *p);
 
 /* Reads the events that wait (64 at most, or up to the removal that keeps them from being answered)
- * and answers them. Returns how many there were, 0 when none waits; -ESRCH when the VMM is gone; any other error means this VM cannot be served and err
- * says why. -EINTR: a read that had to block was interrupted. */
+ * and answers them. Returns how many there were, 0 when none waits; -ESRCH when the VMM is gone;
+ * any other error means this VM cannot be served and err says why. -EINTR: a read that had to block
+ * was interrupted. */
 int pager_serve(struct pager *p, struct err *err);
 
 #endif

@@ -345,18 +345,27 @@ static uint64_t sooner(uint64_t a_ms, uint64_t b_ms)
 	return b_ms == 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
-static int stop_process(const struct supervisor_call *call, const struct proc_id *id,
-			const char *boot_id, uint64_t grace_ms, struct err *err)
+/* Returns until when its process may take to go: what counts is that it goes. Who listens no more
+ * or hangs up is about to end by itself; who refuses or is silent is not waited for. */
+static uint64_t ask_to_stop(const struct supervisor_call *call, uint64_t grace_ms)
 {
 	auto_json struct json_object *args = json_object_new_object();
 	struct supervisor_call asked = *call;
 
 	asked.deadline_ms = sooner(deadline_in(grace_ms + STOP_SLACK_MS), call->deadline_ms);
 	json_add_u64(args, "grace_ms", grace_ms);
-	/* Refused, dead or silent: what counts is that the process goes. */
-	if (request(&asked, "stop", args, NULL, NULL) < 0)
-		asked.deadline_ms = now_ms();
-	if (wait_gone(id, boot_id, asked.deadline_ms, false) == 0)
+	int r = request(&asked, "stop", args, NULL, NULL);
+	if (r >= 0)
+		return asked.deadline_ms;
+	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE)
+		return sooner(deadline_in(STOP_SLACK_MS), asked.deadline_ms);
+	return now_ms();
+}
+
+static int stop_process(const struct supervisor_call *call, const struct proc_id *id,
+			const char *boot_id, uint64_t grace_ms, struct err *err)
+{
+	if (wait_gone(id, boot_id, ask_to_stop(call, grace_ms), false) == 0)
 		return 0;
 	if (wait_gone(id, boot_id, deadline_in(KILL_WAIT_MS), true) == 0)
 		return 0;
@@ -394,18 +403,12 @@ static int lock_holder(const char *path, int *ret_pidfd, struct err *err)
 static int stop_unknown(const struct supervisor_call *call, uint64_t grace_ms, struct err *err)
 {
 	auto_free char *path = path_join(call->dir, SUPERVISE_LOCK);
-	auto_json struct json_object *args = json_object_new_object();
-	struct supervisor_call asked = *call;
 	auto_close int pidfd = -1;
 	int r = file_exists(path) ? lock_holder(path, &pidfd, err) : 0;
 
 	if (r <= 0)
 		return r;
-	asked.deadline_ms = sooner(deadline_in(grace_ms + STOP_SLACK_MS), call->deadline_ms);
-	json_add_u64(args, "grace_ms", grace_ms);
-	if (request(&asked, "stop", args, NULL, NULL) < 0)
-		asked.deadline_ms = now_ms();
-	if (io_wait(pidfd, POLLIN, asked.deadline_ms) > 0)
+	if (io_wait(pidfd, POLLIN, ask_to_stop(call, grace_ms)) > 0)
 		return 0;
 	(void)proc_signal(pidfd, SIGKILL);
 	if (io_wait(pidfd, POLLIN, deadline_in(KILL_WAIT_MS)) > 0)

@@ -1,14 +1,20 @@
-/* test_client.c - what status.json tells when its supervisor ends while it is being read. */
+/* test_client.c - supervisors that end by themselves: while their status is read, while they are
+ * asked to stop. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "client.h"
+#include "ctl.h"
 #include "file.h"
+#include "io.h"
 #include "json.h"
 #include "proc.h"
 #include "run.h"
@@ -89,5 +95,54 @@ Test(client, what_a_dead_supervisor_wrote_last_is_what_counts)
 		cr_expect_str_eq(json_opt_str(o, "state", "-"), cases[i].state, "case %zu", i);
 		cr_expect_str_eq(json_opt_str(o, "ended", "-"), cases[i].ended, "case %zu", i);
 		cr_expect_str_eq(json_opt_str(o, "error", "-"), cases[i].error, "case %zu", i);
+	}
+}
+
+/* --- a stop that meets a supervisor at its end --- */
+
+#define LAST_STEPS_MS 300
+#define LAST_WORD 7 /* the status of one that was let go on to its end */
+
+/* Hangs up on the first caller when it listens, and takes a while to end. */
+static pid_t start_leaving(const char *dir, bool listens)
+{
+	auto_free char *path = path_join(dir, CTL_SOCK);
+	auto_close int sock = -1;
+
+	if (listens)
+		cr_assert_geq(io_unix_listen(path, 1, &sock, NULL), 0);
+	pid_t pid = fork();
+	cr_assert_geq(pid, 0);
+	if (pid > 0)
+		return pid;
+	if (listens) {
+		int fd = -1;
+
+		if (io_wait(sock, POLLIN, deadline_in(20000)) <= 0 ||
+		    (fd = accept4(sock, NULL, NULL, SOCK_CLOEXEC)) < 0)
+			_exit(1);
+		(void)close(fd);
+	}
+	(void)poll(NULL, 0, LAST_STEPS_MS);
+	_exit(LAST_WORD);
+}
+
+Test(client, a_stop_lets_a_supervisor_end_that_is_about_to)
+{
+	for (int listens = 0; listens <= 1; listens++) {
+		auto_tmpdir char *dir = tmpdir_new("client");
+		auto_free char *path = path_join(dir, SUPERVISE_STATUS);
+		struct supervisor_call call = {.dir = dir, .deadline_ms = deadline_in(20000)};
+		struct world w = {.dir = dir, .path = path};
+		struct err err = {0};
+		int status = 0;
+
+		pid_t pid = start_leaving(dir, listens);
+		cr_assert_eq(proc_id_of(pid, &w.self, NULL), 0);
+		put(&w, "\"state\":\"ready\"", true);
+		cr_expect_eq(supervisor_stop(&call, 0, &err), 0, "%s", err.msg);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == LAST_WORD,
+			  "listens %d: status 0x%x", listens, (unsigned)status);
 	}
 }
