@@ -62,6 +62,9 @@ __attribute__((format(printf, 3, 4))) static void fail(struct super *s, int code
 	struct err err = {0};
 	va_list ap;
 
+	/* Of the stop's making: that has its timer, and its own word for the end. */
+	if (s->stopping)
+		return;
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);

@@ -48,9 +48,10 @@ struct guest {
 	struct service *all, *control, *logs;
 	char *container, *hostname, *epoch, *metadata;
 	bool check, frozen;
-	uint64_t held; /* a PREPARE without an answer, 0: none */
-	bool let_go;   /* no other one is held */
-	int exit_code; /* of the container, -1: runs */
+	uint64_t held;     /* a PREPARE without an answer, 0: none */
+	bool let_go;       /* no other one is held */
+	uint64_t resuming; /* a RESUME that waits for health, 0: none */
+	int exit_code;     /* of the container, -1: runs */
 	uint64_t ticks;
 	struct loop_source tick, end;
 };
@@ -263,6 +264,8 @@ static void resume(struct service *s, uint64_t id, const struct frame *f)
 	/* As the agent: a clone's identity is answered for when its workload is healthy. */
 	if (!g->container || !g->check || !scripted(g, "unhealthy"))
 		reply(s, id, 0, NULL);
+	else
+		g->resuming = id;
 }
 
 static void workload(struct service *s, uint64_t id, const struct frame *f)
@@ -303,6 +306,8 @@ static void shut_down(struct service *s, uint64_t id, const struct frame *f)
 	reply(s, id, 0, NULL);
 	/* As the agent: what stands still gets no SIGTERM. */
 	container_ends(g, g->frozen ? 137 : 143);
+	if (g->resuming)
+		reply(s, g->resuming, ESRCH, "the container ended before it was healthy");
 	if (!scripted(g, "cross"))
 		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
 }
