@@ -189,7 +189,7 @@ static void on_workload(void *data, const struct agentlink_answer *a)
 {
 	struct super *s = data;
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		fail(s, a->code, "the guest cannot start container '%s': %s",
@@ -226,7 +226,7 @@ static void on_resumed(void *data, const struct agentlink_answer *a)
 {
 	struct super *s = data;
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		fail(s, a->code, "the guest did not take its identity: %s", a->text);
@@ -294,7 +294,7 @@ static void on_hello(void *data, const struct agentlink_answer *a)
 	struct super *s = data;
 	struct err err = {0};
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		fail(s, a->code, "the guest's agent refuses us: %s", a->text);
