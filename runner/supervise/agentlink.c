@@ -278,7 +278,8 @@ int agentlink_new(struct loop *loop, int fd, const struct agentlink_ops *ops, vo
 
 void agentlink_free(struct agentlink *c)
 {
-	const struct agentlink_answer over = {.code = -ECANCELED, .text = "the VM has ended"};
+	const struct agentlink_answer over = {
+		.code = -ECANCELED, .over = true, .text = "the VM has ended"};
 
 	if (!c)
 		return;

@@ -4,6 +4,7 @@
 #ifndef FCVM_SUPERVISE_AGENTLINK_H
 #define FCVM_SUPERVISE_AGENTLINK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "buf.h"
@@ -30,7 +31,8 @@ struct agentlink_ops {
 };
 
 struct agentlink_answer {
-	int code; /* 0, or a negative errno: the agent's, -ETIMEDOUT, or -ECANCELED */
+	int code;  /* 0, or a negative errno: the agent's, or ours */
+	bool over; /* the link was freed: never what the agent says */
 	const char *text;
 	uint64_t version; /* hello: the agent's protocol version */
 	const char *boot_id;
@@ -40,7 +42,8 @@ typedef void (*agentlink_done)(void *data, const struct agentlink_answer *answer
 /* fd is owned from now on, also on failure. */
 int agentlink_new(struct loop *loop, int fd, const struct agentlink_ops *ops, void *data,
 		  struct agentlink **ret, struct err *err);
-/* Answers what is under way with -ECANCELED. Not from inside a callback. NULL is fine. */
+/* Answers what is under way with `over` and -ECANCELED. Not from inside a callback. NULL is fine.
+ */
 void agentlink_free(struct agentlink *c);
 /* body: the request's fields without TAG_ID; NULL for none. done runs exactly once, never from
  * inside this call. */

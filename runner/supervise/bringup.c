@@ -62,6 +62,9 @@ __attribute__((format(printf, 3, 4))) static void fail(struct super *s, int code
 	struct err err = {0};
 	va_list ap;
 
+	/* Of the stop's making: that has its timer, and its own word for the end. */
+	if (s->stopping)
+		return;
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
@@ -186,7 +189,7 @@ static void on_workload(void *data, const struct agentlink_answer *a)
 {
 	struct super *s = data;
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		fail(s, a->code, "the guest cannot start container '%s': %s",
@@ -223,7 +226,7 @@ static void on_resumed(void *data, const struct agentlink_answer *a)
 {
 	struct super *s = data;
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		fail(s, a->code, "the guest did not take its identity: %s", a->text);
@@ -291,7 +294,7 @@ static void on_hello(void *data, const struct agentlink_answer *a)
 	struct super *s = data;
 	struct err err = {0};
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		fail(s, a->code, "the guest's agent refuses us: %s", a->text);

@@ -97,7 +97,7 @@ static void on_thawed(void *data, const struct agentlink_answer *a)
 	struct super *s = p->s;
 	struct err err = {0};
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	if (a->code < 0) {
 		(void)err_set(&err, ERR_GUEST, a->code, "the guest stays frozen: %s", a->text);
@@ -365,7 +365,7 @@ static void on_prepared(void *data, const struct agentlink_answer *a)
 	struct snapping *p = data;
 	struct super *s = p->s;
 
-	if (a->code == -ECANCELED)
+	if (a->over)
 		return;
 	/* A stop makes it fail, too, and is the better reason. */
 	if (check_wanted(p) >= 0 && a->code < 0)

@@ -126,23 +126,47 @@ static int spawn(struct volserver *v, struct err *err)
 	return 0;
 }
 
-/* Its process is over, or is about to be; nobody waits longer for one that cannot end. */
-static void bury(struct volserver *v, uint64_t deadline_ms)
+/* The end of its socket tells it to end. */
+static void dismiss(struct volserver *v)
 {
-	int status = 0;
-
+	loop_remove(v->loop, &v->again);
 	loop_remove(v->loop, &v->end);
 	loop_remove(v->loop, &v->ping);
 	cleanup_close_p(&v->control);
 	v->control = -1;
-	if (v->pidfd >= 0 && proc_wait(v->pidfd, deadline_ms, &status, NULL) < 0) {
-		(void)proc_signal(v->pidfd, SIGKILL);
-		/* One that hangs in its disk takes the signal when that lets go. */
-		(void)proc_wait(v->pidfd, deadline_in(KILL_MS), &status, NULL);
-	}
+}
+
+static void forget(struct volserver *v)
+{
 	cleanup_close_p(&v->pidfd);
 	v->pidfd = -1;
 	v->pid = 0;
+}
+
+static void reap(struct volserver *v, uint64_t deadline_ms)
+{
+	int status = 0;
+
+	if (v->pidfd >= 0 && proc_wait(v->pidfd, deadline_ms, &status, NULL) >= 0)
+		forget(v);
+}
+
+/* Their processes are over, or are about to be; nobody waits longer for those that cannot end. */
+static void bury(struct volserver *const *v, size_t n, uint64_t deadline_ms)
+{
+	for (size_t i = 0; i < n; i++)
+		dismiss(v[i]);
+	for (size_t i = 0; i < n; i++)
+		reap(v[i], deadline_ms);
+	for (size_t i = 0; i < n; i++)
+		if (v[i]->pidfd >= 0)
+			(void)proc_signal(v[i]->pidfd, SIGKILL);
+	/* Those that hang in their disk take the signal when that lets go. */
+	deadline_ms = deadline_in(KILL_MS);
+	for (size_t i = 0; i < n; i++) {
+		reap(v[i], deadline_ms);
+		forget(v[i]);
+	}
 }
 
 static void start_again(struct volserver *v, uint64_t ms);
@@ -170,7 +194,7 @@ static void on_end(struct loop *loop, struct loop_source *src, uint32_t events)
 
 	(void)loop;
 	(void)events;
-	bury(v, now_ms());
+	bury(&v, 1, now_ms());
 	start_again(v, young ? AGAIN_SLOW_MS : AGAIN_MS);
 }
 
@@ -237,15 +261,20 @@ int volserver_start(struct loop *loop, const struct volserver_spec *spec, struct
 	return 0;
 }
 
+void volserver_stop_all(struct volserver *const *v, size_t n)
+{
+	bury(v, n, deadline_in(STOP_MS));
+	for (size_t i = 0; i < n; i++) {
+		cleanup_close_p(&v[i]->state_fd);
+		free(v[i]->tag);
+		free(v[i]);
+	}
+}
+
 void volserver_stop(struct volserver *v)
 {
-	if (!v)
-		return;
-	loop_remove(v->loop, &v->again);
-	bury(v, deadline_in(STOP_MS));
-	cleanup_close_p(&v->state_fd);
-	free(v->tag);
-	free(v);
+	if (v)
+		volserver_stop_all(&v, 1);
 }
 
 void volserver_give(struct volserver *v, int fd)

@@ -5,6 +5,7 @@
 #define FCVM_SUPERVISE_VOLSERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "err.h"
 #include "host.h"
@@ -30,6 +31,8 @@ int volserver_start(struct loop *loop, const struct volserver_spec *spec, struct
 /* Lets it finish what runs, for a moment, then kills it; returns when it is gone, or seconds later
  * when a disk that hangs keeps it: it ends with that. NULL is fine. */
 void volserver_stop(struct volserver *v);
+/* All at once: however many hang, they cost those seconds together. None is NULL. */
+void volserver_stop_all(struct volserver *const *v, size_t n);
 /* A stream to serve; fd is taken over in any case. Without a process it is closed: the guest asks
  * again. */
 void volserver_give(struct volserver *v, int fd);

@@ -154,8 +154,7 @@ void volset_stop(struct volset *v)
 {
 	if (!v)
 		return;
-	for (size_t i = 0; i < v->n; i++)
-		volserver_stop(v->servers[i]);
+	volserver_stop_all(v->servers, v->n);
 	free(v);
 }
 

@@ -8,7 +8,7 @@
  *   hang            nobody listens in the guest        no_snapshot   /snapshot/create is refused
  *   no_resume       a clone is loaded and stays paused garbage       bytes that are no frame
  *   link            saves a link in place of its state save_forever   no answer when it has saved
- *   save_gate=FIFO  reads a byte before it saves    cross          as fake_qemu's
+ *   save_gate=FIFO  reads a byte before it saves    cross, freezing, refuse_X=N   as fake_qemu's
  *   flood           its console says 6 MiB at once     off            ends once it is started
  *   die             ends at /boot-source, with words   api=WORD      mistreats every request:
  *     silent (no answer), truncated, huge, late (answers before it is asked), slow, gone (exits)

@@ -48,9 +48,10 @@ struct guest {
 	struct service *all, *control, *logs;
 	char *container, *hostname, *epoch, *metadata;
 	bool check, frozen;
-	uint64_t held; /* a PREPARE without an answer, 0: none */
-	bool let_go;   /* no other one is held */
-	int exit_code; /* of the container, -1: runs */
+	uint64_t held;     /* a PREPARE without an answer, 0: none */
+	bool let_go;       /* no other one is held */
+	uint64_t resuming; /* a RESUME that waits for health, 0: none */
+	int exit_code;     /* of the container, -1: runs */
 	uint64_t ticks;
 	struct loop_source tick, end;
 };
@@ -239,8 +240,8 @@ static void resume(struct service *s, uint64_t id, const struct frame *f)
 	auto_proto_resume struct proto_resume r = {0};
 	struct err err = {0};
 
-	if (proto_get_resume(f->body, f->len, &r, &err) < 0 || scripted(g, "bad_identity")) {
-		reply(s, id, EINVAL, err.msg[0] ? err.msg : "scripted");
+	if (proto_get_resume(f->body, f->len, &r, &err) < 0) {
+		reply(s, id, EINVAL, err.msg);
 		return;
 	}
 	free(g->hostname);
@@ -263,6 +264,8 @@ static void resume(struct service *s, uint64_t id, const struct frame *f)
 	/* As the agent: a clone's identity is answered for when its workload is healthy. */
 	if (!g->container || !g->check || !scripted(g, "unhealthy"))
 		reply(s, id, 0, NULL);
+	else
+		g->resuming = id;
 }
 
 static void workload(struct service *s, uint64_t id, const struct frame *f)
@@ -303,8 +306,37 @@ static void shut_down(struct service *s, uint64_t id, const struct frame *f)
 	reply(s, id, 0, NULL);
 	/* As the agent: what stands still gets no SIGTERM. */
 	container_ends(g, g->frozen ? 137 : 143);
-	if (!scripted(g, "cross"))
+	if (g->resuming)
+		reply(s, g->resuming, ESRCH, "the container ended before it was healthy");
+	if (!scripted(g, "cross") && !scripted(g, "freezing"))
 		(void)loop_timer(g->loop, &g->end, LAST_FRAMES_MS, 0, on_end, g, NULL);
+}
+
+static bool refuse(struct service *s, uint64_t id, uint16_t msg)
+{
+	auto_free char *name = xasprintf("refuse_%s", agent_msg_name(msg));
+	const char *text = scripted(s->g, name);
+	uint64_t code = 0;
+
+	if (!text || parse_u64(text, 1, 4095, &code, NULL) < 0)
+		return false;
+	reply(s, id, (int)code, "scripted");
+	return true;
+}
+
+/* As the agent: what is being frozen is not, any more. */
+static void thaw(struct service *s, uint64_t id)
+{
+	if (scripted(s->g, "freezing"))
+		reply(s, s->g->held, ECANCELED, "the workload was thawed meanwhile");
+	s->g->frozen = false;
+	reply(s, id, 0, NULL);
+}
+
+static bool holds(const struct guest *g)
+{
+	return scripted(g, "cross") || scripted(g, "freezing") ||
+	       (scripted(g, "hold") && !g->let_go);
 }
 
 static void on_control(struct service *s, const struct frame *f)
@@ -312,6 +344,8 @@ static void on_control(struct service *s, const struct frame *f)
 	uint64_t id = 0;
 
 	(void)proto_find_u64(f->body, f->len, TAG_ID, 0, &id, NULL);
+	if (refuse(s, id, f->type))
+		return;
 	if (f->type == MSG_HELLO) {
 		hello(s, id);
 	} else if (f->type == MSG_RESUME) {
@@ -324,9 +358,10 @@ static void on_control(struct service *s, const struct frame *f)
 		shut_down(s, id, f);
 	} else if (f->type == MSG_PREPARE && scripted(s->g, "frozen")) {
 		return;
-	} else if (f->type == MSG_PREPARE &&
-		   (scripted(s->g, "cross") || (scripted(s->g, "hold") && !s->g->let_go))) {
+	} else if (f->type == MSG_PREPARE && holds(s->g)) {
 		s->g->held = id;
+	} else if (f->type == MSG_THAW) {
+		thaw(s, id);
 	} else {
 		s->g->frozen = f->type == MSG_PREPARE;
 		reply(s, id, 0, NULL);

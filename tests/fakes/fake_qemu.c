@@ -6,14 +6,15 @@
  * and those of the file <program>.script. Names:
  *   hang           the channel never answers         no_migrate   saving the state fails
  *   no_resume      a clone loads but does not run    die          ends at once, with last words
- *   bad_identity   refuses its identity              unhealthy    the check never passes
- *   protocol=N     the agent's protocol version      garbage      a malformed frame on the channel
+ *   protocol=N     the agent's protocol version      unhealthy    the check never passes
+ *   refuse_X=N     answers request X with errno N    garbage      a malformed frame on the channel
  *   frozen         does not answer PREPARE           exit=N       the container ends with N
  *   hold           answers the first PREPARE when told (held, let-go)
  *   save_forever   saving the state never ends       off          ends once it is started
  *   gate=FIFO      does nothing before it has read a byte from there
  *   save_gate=FIFO the same, before it saves its state
  *   cross          its answer to PREPARE crosses a SHUTDOWN on the way; does not end by itself then
+ *   freezing       answers PREPARE when a THAW calls it off; does not end by itself
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
  * held (is there a PREPARE), let-go, frozen (is it), poweroff, crash; anything else is "not
  * found". */

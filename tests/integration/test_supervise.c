@@ -275,7 +275,10 @@ ENGINE_TEST(supervise, a_guest_that_breaks_the_protocol_fails_and_nothing_else)
 	} cases[] = {
 		{"fake.garbage", rig_says("frame of unknown type 255", "frame")},
 		{"fake.protocol=99", "the guest's agent speaks protocol 99, this fcvm protocol 2"},
-		{"fake.bad_identity", "the guest did not take its identity: scripted"},
+		/* ECANCELED, which from the guest is a refusal as any other */
+		{"fake.refuse_hello=125", "the guest's agent refuses us: scripted"},
+		{"fake.refuse_resume=125", "the guest did not take its identity: scripted"},
+		{"fake.refuse_workload=125", "the guest cannot start container 'main': scripted"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

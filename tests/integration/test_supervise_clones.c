@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -230,6 +231,52 @@ ENGINE_TEST(supervise_clones, what_waits_for_its_restart_can_be_stopped)
 	cr_assert_geq(supervisor_stop(&call, 1000, &err), 0, "%s", err.msg);
 	cr_expect_str_eq(rig_status(dir, "state"), "stopped");
 	cr_expect_str_eq(rig_status(dir, "ended"), "requested");
+}
+
+/* Asks for a clone in a child: it ends with 0 when it hears of the stop. */
+static pid_t restore_beside(const char *snap, const char *dir)
+{
+	const struct restore_request req = {.snapshot_dir = snap,
+					    .backend = "file",
+					    .identity = {.hostname = "clone"},
+					    .restart = "no",
+					    .gid = LEDGER_UID_FIRST};
+	struct supervisor_call call = rig_call(dir, 20000);
+	struct err err = {0};
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (child > 0)
+		return child;
+	int code = supervisor_restore(&call, &req, NULL, &err);
+
+	_exit(code == -ECANCELED && strcmp(err.msg, "the VM was stopped") == 0 ? 0 : 1);
+}
+
+/* What its agent then says of its identity is of the stop's making. */
+ENGINE_TEST(supervise_clones, one_that_waits_for_its_health_is_stopped_and_has_not_crashed)
+{
+	auto_rig struct rig r;
+	struct supervisor_call call;
+	struct err err = {0};
+	int status = -1;
+
+	rig_make(&r, "");
+	rig_boot(&r);
+	auto_free char *snap = rig_snapshot(&r, false, NULL), *dir = rig_instance(&r, "clone-1");
+
+	rig_script(&r, "fake.unhealthy");
+	rig_spawn(&r, dir);
+	pid_t child = restore_beside(snap, dir);
+
+	rig_await(dir, "health", "unhealthy");
+	call = rig_call(dir, 20000);
+	cr_assert_geq(supervisor_stop(&call, 10000, &err), 0, "%s", err.msg);
+	cr_expect_str_eq(rig_status(dir, "state"), "stopped");
+	cr_expect_str_eq(rig_status(dir, "ended"), "requested");
+	cr_expect_str_eq(rig_status(dir, "error"), "null");
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
 }
 
 ENGINE_TEST(supervise_clones, updates_reach_the_running_vm)

@@ -165,6 +165,50 @@ ENGINE_TEST(supervise_snapshot, a_stop_while_the_guest_prepares_calls_it_off)
 	expect_nothing_in(dir);
 }
 
+/* The VM does not end before its grace is over: who asked hears of it long before. */
+ENGINE_TEST(supervise_snapshot, a_stop_while_the_guest_freezes_is_told_at_once)
+{
+	auto_rig struct rig r;
+
+	rig_make(&r, "fake.freezing");
+	rig_boot(&r);
+	auto_free char *dir = rig_instance(&r, "snap");
+	pid_t child = ask_beside(&r, dir, true);
+
+	await_held(&r);
+	cr_assert_eq(kill(r.supervisor.pid, SIGTERM), 0);
+	expect_told(&r, child, "the VM is being stopped");
+	expect_nothing_in(dir);
+}
+
+/* ECANCELED in particular, which the host itself says of a VM that ends. */
+ENGINE_TEST(supervise_snapshot, whatever_the_guest_refuses_to_prepare_with_is_told_and_it_goes_on)
+{
+	auto_rig struct rig r;
+
+	rig_make(&r, "fake.refuse_prepare=125");
+	rig_boot(&r);
+	for (int i = 0; i < 2; i++) {
+		auto_free char *name = xasprintf("snap-%d", i), *dir = rig_instance(&r, name);
+
+		expect_told(&r, ask_beside(&r, dir, false), "prepare: scripted");
+		expect_nothing_in(dir);
+	}
+	cr_expect_str_eq(rig_status(r.dir, "state"), "ready");
+}
+
+ENGINE_TEST(supervise_snapshot, a_guest_that_refuses_to_thaw_has_crashed)
+{
+	auto_rig struct rig r;
+
+	rig_make(&r, "fake.refuse_thaw=125");
+	rig_boot(&r);
+	auto_free char *dir = rig_instance(&r, "snap");
+
+	expect_told(&r, ask_beside(&r, dir, true), "snapshot: the guest stays frozen: scripted");
+	rig_await(r.dir, "ended", "crashed");
+}
+
 ENGINE_TEST(supervise_snapshot, a_stop_while_the_vm_is_saved_leaves_the_workload_its_grace)
 {
 	auto_rig struct rig r;

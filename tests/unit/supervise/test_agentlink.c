@@ -12,6 +12,7 @@
 
 struct seen {
 	int answers, code;
+	bool over;
 	char text[256], lost[256], event[256];
 	int exit_code;
 };
@@ -38,6 +39,7 @@ static void on_done(void *data, const struct agentlink_answer *a)
 
 	s->answers++;
 	s->code = a->code;
+	s->over = a->over;
 	(void)snprintf(s->text, sizeof(s->text), "%s", a->text);
 }
 
@@ -148,6 +150,17 @@ Test(agentlink, what_is_open_at_the_end_is_cancelled)
 	p.link = NULL;
 	cr_expect_eq(p.seen.answers, 1);
 	cr_expect_eq(p.seen.code, -ECANCELED);
+	cr_expect(p.seen.over);
+}
+
+Test(agentlink, no_code_of_the_agent_is_the_end_of_the_link)
+{
+	auto_pair struct pair p;
+
+	pair_make(&p);
+	answer(&p, ask(&p, 60000), ECANCELED, "the VM has ended");
+	cr_expect_eq(p.seen.code, -ECANCELED);
+	cr_expect_not(p.seen.over);
 }
 
 Test(agentlink, events_carry_what_the_guest_said_and_no_more)

@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "fp_wire.h"
+#include "freezer.h"
 #include "io.h"
 #include "run.h"
 #include "xalloc.h"
@@ -230,43 +231,10 @@ Test(volserver, stopped_it_is_gone)
 	cr_expect_eq(errno, ESRCH);
 }
 
-/* --- one that SIGKILL does not end: a disk that hangs looks so, and so does cgroup v1's freezer
- * --- */
-
-#define FREEZER "/sys/fs/cgroup/freezer"
-
-static void write_to(const char *dir, const char *name, const char *text)
-{
-	auto_free char *path = path_join(dir, name);
-	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	cr_assert_geq(fd, 0, "cannot open '%s'", path);
-	cr_assert_geq(file_write_fd(fd, text, strlen(text), NULL), 0, "cannot write '%s'", path);
-}
-
-/* Its directory; the freezer says FREEZING until nobody in it runs. */
-static char *freeze(pid_t pid)
-{
-	char *dir = xasprintf(FREEZER "/fcvm-test-%d", (int)getpid());
-	auto_free char *state = path_join(dir, "freezer.state");
-	auto_free char *who = xasprintf("%d", (int)pid);
-	uint64_t deadline = deadline_in(PATIENCE_MS);
-	auto_buf struct buf text = BUF_INIT(64);
-
-	if (mkdir(dir, 0755) < 0)
-		cr_skip_test("needs a writable cgroup v1 freezer at " FREEZER);
-	write_to(dir, "cgroup.procs", who);
-	write_to(dir, "freezer.state", "FROZEN");
-	while (strcmp(buf_str(&text), "FROZEN\n") != 0) {
-		cr_assert_gt(deadline_left(deadline), 0, "it is not frozen");
-		buf_reset(&text);
-		cr_assert_geq(file_read(state, 32, &text, NULL), 0);
-	}
-	return dir;
-}
-
+/* Its disk hangs. */
 Test(volserver, one_that_cannot_be_killed_is_given_up)
 {
+	auto_free char *freezer = freezer_new();
 	auto_rig struct rig r;
 	struct err err = {0};
 	int status = 0;
@@ -274,13 +242,14 @@ Test(volserver, one_that_cannot_be_killed_is_given_up)
 	rig_make(&r);
 	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
 	pid_t pid = volserver_pid(r.server);
-	auto_free char *dir = freeze(pid);
 
+	freezer_take(freezer, pid);
+	freezer_freeze(freezer);
 	volserver_stop(r.server);
 	r.server = NULL;
 	cr_expect_eq(waitpid(pid, &status, WNOHANG), 0, "it is there");
-	write_to(dir, "freezer.state", "THAWED");
+	freezer_let_go(freezer);
 	cr_expect_eq(waitpid(pid, &status, 0), pid);
 	cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	cr_expect_eq(rmdir(dir), 0);
+	cr_expect_eq(rmdir(freezer), 0);
 }
