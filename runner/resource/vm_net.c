@@ -6,6 +6,8 @@
 #include "cleanup.h"
 #include "xalloc.h"
 
+#define ANY_ADDRESS "0.0.0.0"
+
 /* What a node wants of the network; borrows from the spec. */
 struct wish {
 	const struct network_spec *network;
@@ -188,13 +190,32 @@ int vm_net_port(const struct node *node, size_t i, struct vm_net_port *ret, stru
 	return 0;
 }
 
-/* The VM's own address is nobody else's. */
-static void add_claim(const struct port *p, struct strv *ret)
+/* The port at another address; "": the name of a port at whichever address. */
+static void add_port_at(const struct port *p, const char *ip, struct strv *ret)
 {
+	struct port at = *p;
 	char name[PORT_TEXT_SIZE];
 
+	(void)snprintf(at.host_ip, sizeof(at.host_ip), "%s", ip);
+	strv_add(ret, port_name(&at, name));
+}
+
+/* The VM's own address is nobody else's. */
+static void add_hold(const struct port *p, struct strv *ret)
+{
+	add_port_at(p, "", ret);
 	if (*p->host_ip)
-		strv_add(ret, port_name(p, name));
+		add_port_at(p, p->host_ip, ret);
+}
+
+/* The same port, at an address that overlaps. */
+static void add_wish(const struct port *p, struct strv *ret)
+{
+	bool all = strcmp(p->host_ip, ANY_ADDRESS) == 0;
+
+	add_port_at(p, all ? "" : ANY_ADDRESS, ret);
+	if (*p->host_ip && !all)
+		add_port_at(p, p->host_ip, ret);
 }
 
 /* What a record says it has. */
@@ -324,11 +345,11 @@ void vm_net_claims(const struct resource_ctx *ctx, const struct node *node,
 
 	(void)ctx;
 	for (size_t i = 0; i < had.n; i++)
-		add_claim(&had.v[i], ret_holds);
+		add_hold(&had.v[i], ret_holds);
 	for (size_t i = 0; ret_wants && node->spec && i < vm_net_count(node); i++) {
 		if (vm_net_port(node, i, &p, NULL) < 0)
 			continue;
-		add_claim(&p.port, ret_wants);
+		add_wish(&p.port, ret_wants);
 		free(p.path);
 	}
 }

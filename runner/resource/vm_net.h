@@ -18,7 +18,7 @@ int vm_net_config(const struct resource_choice *choice, const struct node *node,
 void vm_net_describe(const struct resource_choice *choice, const struct node *node,
 		     struct field_list *ret);
 
-/* As resource_ops has it: the ports with addresses of the host. */
+/* As resource_ops has it: ports, 0.0.0.0 being every address. */
 void vm_net_claims(const struct resource_ctx *ctx, const struct node *node,
 		   struct json_object *record, struct strv *ret_wants, struct strv *ret_holds);
 

@@ -95,6 +95,41 @@ Test(claims, who_swaps_ports_and_is_replaced_is_stopped_before_anyone_takes)
 	rig_expect_no_circle(&now);
 }
 
+static const struct {
+	const char *had, *wants;
+	bool waits;
+} overlaps[] = {
+	{"0.0.0.0:8080:80", "8080:80", true},    {"8080:80", "0.0.0.0:8080:80", true},
+	{"0.0.0.0:8080:80", "8080", true},       {"8080", "0.0.0.0:8080:80", true},
+	{"8080:80", "127.0.0.2:8080:80", false}, {"0.0.0.0:8080:80", "8080:80/udp", false},
+};
+
+Test(claims, every_address_is_anothers_too)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(overlaps); i++) {
+		auto_free char *before = xasprintf(FLEET("a", "1", "%s"), overlaps[i].had);
+		auto_free char *later = xasprintf(FLEET("b", "1", "%s"), overlaps[i].wants);
+		auto_rig struct rig was, now;
+
+		after(&was, &now, before, later);
+		cr_expect_eq(rig_waits(&now, rig_step(&now, VERB_CREATE, "clone/b-0"),
+				       rig_step(&now, VERB_DESTROY, "clone/a-0")),
+			     overlaps[i].waits, "%s after %s", overlaps[i].wants, overlaps[i].had);
+	}
+}
+
+Test(claims, every_holder_of_what_one_takes_lets_go)
+{
+	auto_rig struct rig was, now;
+
+	after(&was, &now, FLEET("a", "2", "127.0.0.{{1 + index}}:8080:80"),
+	      FLEET("b", "1", "0.0.0.0:8080:80"));
+	size_t b = rig_step(&now, VERB_CREATE, "clone/b-0");
+
+	cr_expect(rig_waits(&now, b, rig_step(&now, VERB_DESTROY, "clone/a-0")));
+	cr_expect(rig_waits(&now, b, rig_step(&now, VERB_DESTROY, "clone/a-1")));
+}
+
 Test(claims, a_vms_own_address_is_claimed_by_nobody_else)
 {
 	auto_rig struct rig was, now;
@@ -123,7 +158,8 @@ Test(claims, a_record_of_other_types_claims_nothing)
 			     texts[i]);
 		resource_ops_of(RESOURCE_CLONE)->claims(&r.ctx, clone, record, &wants, &holds);
 		cr_expect_eq(holds.n, 0, "%s", texts[i]);
-		cr_assert_eq(wants.n, 1);
-		cr_expect_str_eq(wants.v[0], "127.0.0.1:8080/tcp");
+		cr_assert_eq(wants.n, 2);
+		cr_expect_str_eq(wants.v[0], "0.0.0.0:8080/tcp");
+		cr_expect_str_eq(wants.v[1], "127.0.0.1:8080/tcp");
 	}
 }
