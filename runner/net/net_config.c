@@ -365,7 +365,7 @@ static int array_of(struct json_object *o, const char *key, size_t max, struct j
 	return 0;
 }
 
-static int ports_from_json(struct json_object *o, struct net_config *c, struct err *err)
+int net_ports_from_json(struct json_object *o, struct net_config *c, struct err *err)
 {
 	struct json_object *arr = NULL;
 	size_t n = 0;
@@ -430,7 +430,7 @@ int net_config_from_json(struct json_object *o, struct net_config *ret, struct e
 	if (r >= 0)
 		r = net_mode_parse(mode, &c.mode, err);
 	if (r >= 0)
-		r = ports_from_json(o, &c, err);
+		r = net_ports_from_json(o, &c, err);
 	if (r >= 0)
 		r = egress_from_json(o, &c, err);
 	if (r >= 0)

@@ -70,6 +70,8 @@ int net_dns_check(const char *text, struct err *err);
  * NULL. */
 struct json_object *net_config_to_json(const struct net_config *c);
 struct json_object *net_port_to_json(const struct net_port *p);
+/* Member "ports" of o alone. *ret is to be freed in any case. */
+int net_ports_from_json(struct json_object *o, struct net_config *ret, struct err *err);
 /* Everything is checked and bounded, as it may come from another process. */
 int net_config_from_json(struct json_object *o, struct net_config *ret, struct err *err);
 

@@ -15,8 +15,8 @@ struct claims {
 
 void claims_free(struct claims *c);
 #define auto_claims __attribute__((cleanup(claims_free)))
-/* makes[i]: the node is made or changed; goes[i]: it is taken away. In a circle of takers one order
- * is left out: somebody has to begin, and fails when it cannot. */
+/* makes[i]: the node is made or changed; goes[i]: it is taken away. Takers may stand in a circle.
+ */
 void claims_find(const struct resource_ctx *ctx, const struct graph *g, const struct seen *seen,
 		 const size_t *makes, const size_t *goes, struct claims *ret);
 

@@ -57,7 +57,7 @@ static const char *verb_name(enum verb verb)
 {
 	static const char *const names[] = {
 		[VERB_CREATE] = "create",   [VERB_UPDATE] = "update", [VERB_RELEASE] = "release",
-		[VERB_DESTROY] = "destroy", [VERB_PRUNE] = "prune",
+		[VERB_DESTROY] = "destroy", [VERB_PRUNE] = "prune",   [VERB_YIELD] = "yield",
 	};
 
 	return names[verb];
@@ -234,7 +234,9 @@ void exec_ended(struct exec *e, size_t step, const struct step_result *result, u
 		e->state[step] = STEP_DONE;
 		e->out->done++;
 		e->out->unlisted_done += is_unlisted(e, step);
-		take_record(e, step, result->record);
+		/* Who yields has its own step before it, with what was observed. */
+		if (e->x->plan->steps[step].verb != VERB_YIELD)
+			take_record(e, step, result->record);
 		release_dependents(e, step);
 	} else {
 		e->state[step] = STEP_FAILED;

@@ -15,7 +15,7 @@ struct build {
 	struct plan *plan;
 	struct difference *diff;
 	bool *demanded;
-	size_t *main_step, *destroy_step, *prune_step;
+	size_t *main_step, *destroy_step, *prune_step, *yield_step;
 };
 
 void plan_free(struct plan *p)
@@ -55,7 +55,7 @@ static void add_step(struct build *b, size_t node, enum verb verb, enum change a
 	size_t *const slots[] = {
 		[VERB_CREATE] = b->main_step,  [VERB_UPDATE] = b->main_step,
 		[VERB_RELEASE] = b->main_step, [VERB_DESTROY] = b->destroy_step,
-		[VERB_PRUNE] = b->prune_step,
+		[VERB_PRUNE] = b->prune_step,  [VERB_YIELD] = b->yield_step,
 	};
 
 	p->steps = xgrow(p->steps, &p->cap, p->n + 1, sizeof(*p->steps));
@@ -274,19 +274,45 @@ static void edges_of_node(struct build *b, struct edges *edges, size_t node)
 	add_edge(b, edges, b->main_step[node], b->prune_step[node]);
 }
 
+/* Late, so that who is replaced runs until there is something to replace it by. */
+static void add_yield(struct build *b, struct edges *edges, size_t holder, size_t step)
+{
+	const struct node *n = &b->g->nodes[holder];
+
+	add_step(b, holder, VERB_YIELD, CHANGE_NONE);
+	b->plan->steps[b->plan->n - 1].stays = b->plan->steps[step - 1].verb == VERB_UPDATE;
+	for (size_t i = 0; i < n->n_needs; i++)
+		add_edge(b, edges, b->main_step[n->needs[i]], b->yield_step[holder]);
+	add_edge(b, edges, b->yield_step[holder], step);
+}
+
+/* The step by which the holder lets go. It waits for no other VM (none that publishes is stood on),
+ * so nobody waits in a circle: a step that does wait has the letting go put before it. */
+static size_t letting_go(struct build *b, struct edges *edges, const bool *waits, size_t holder)
+{
+	size_t goes = b->destroy_step[holder], step = goes ? goes : b->main_step[holder];
+
+	if (!waits[step - 1])
+		return step;
+	if (!b->yield_step[holder])
+		add_yield(b, edges, holder, step);
+	return b->yield_step[holder];
+}
+
 /* A port is given up before another VM takes it. */
 static void edges_of_claims(struct build *b, struct edges *edges)
 {
+	auto_free bool *waits = xcalloc(b->plan->n + 1, sizeof(*waits));
 	auto_claims struct claims claims = {0};
 
 	claims_find(b->ctx, b->g, b->seen, b->main_step, b->destroy_step, &claims);
-	for (size_t i = 0; i < claims.n; i++) {
-		size_t holder = claims.v[i].holder;
-		size_t goes = b->destroy_step[holder];
-
-		add_edge(b, edges, goes ? goes : b->main_step[holder],
+	for (size_t i = 0; i < edges->n; i++)
+		waits[edges->v[i].to] = true;
+	for (size_t i = 0; i < claims.n; i++)
+		waits[b->main_step[claims.v[i].user] - 1] = true;
+	for (size_t i = 0; i < claims.n; i++)
+		add_edge(b, edges, letting_go(b, edges, waits, claims.v[i].holder),
 			 b->main_step[claims.v[i].user]);
-	}
 }
 
 /* One directory and one name for both kinds: the old VM leaves it before the new one enters. */
@@ -353,6 +379,7 @@ static void build_begin(struct build *b)
 	b->main_step = xcalloc(n, sizeof(*b->main_step));
 	b->destroy_step = xcalloc(n, sizeof(*b->destroy_step));
 	b->prune_step = xcalloc(n, sizeof(*b->prune_step));
+	b->yield_step = xcalloc(n, sizeof(*b->yield_step));
 }
 
 static void build_end(struct build *b)
@@ -364,6 +391,7 @@ static void build_end(struct build *b)
 	free(b->main_step);
 	free(b->destroy_step);
 	free(b->prune_step);
+	free(b->yield_step);
 }
 
 void plan_build(const struct resource_ctx *ctx, const struct graph *g, const struct seen *seen,

@@ -13,12 +13,14 @@
 #include "graph.h"
 #include "resource.h"
 
-enum verb { VERB_CREATE, VERB_UPDATE, VERB_RELEASE, VERB_DESTROY, VERB_PRUNE };
+/* VERB_YIELD: lets go of what another node takes over, ahead of the node's own step. */
+enum verb { VERB_CREATE, VERB_UPDATE, VERB_RELEASE, VERB_DESTROY, VERB_PRUNE, VERB_YIELD };
 
 struct step {
 	size_t node;
 	enum verb verb;
 	enum change action; /* what people are told; NONE: part of another step, not listed */
+	bool stays;         /* VERB_YIELD: what yields is changed in place afterwards */
 	struct reasons why;
 	size_t caused_by;  /* node, or NO_NODE */
 	size_t first_edge; /* into plan->edges: steps that wait for this one */

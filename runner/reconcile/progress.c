@@ -46,7 +46,7 @@ static const char *action_of(const struct step *s)
 {
 	static const char *const hidden[] = {
 		[VERB_CREATE] = "create",   [VERB_UPDATE] = "update", [VERB_RELEASE] = "reap",
-		[VERB_DESTROY] = "destroy", [VERB_PRUNE] = "tidy",
+		[VERB_DESTROY] = "destroy", [VERB_PRUNE] = "tidy",    [VERB_YIELD] = "yield",
 	};
 
 	return s->action == CHANGE_REPLACE ? "replace" : hidden[s->verb];

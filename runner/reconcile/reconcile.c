@@ -12,28 +12,29 @@
 #include "plan_print.h"
 #include "xalloc.h"
 
+#define MADE (1u << VERB_CREATE)
+#define MADE_OR_CHANGED (MADE | 1u << VERB_UPDATE)
+#define TOUCHED (~0u)
+
 /* Which nodes a step with one of these verbs is for; the caller frees. */
-static bool *nodes_with(const struct session *run, bool updates)
+static bool *nodes_with(const struct session *run, unsigned int verbs)
 {
-	bool *making = xcalloc(run->graph.n + 1, sizeof(*making));
+	bool *nodes = xcalloc(run->graph.n + 1, sizeof(*nodes));
 
-	for (size_t i = 0; i < run->plan.n; i++) {
-		enum verb verb = run->plan.steps[i].verb;
-
-		making[run->plan.steps[i].node] |=
-			verb == VERB_CREATE || (updates && verb == VERB_UPDATE);
-	}
-	return making;
+	for (size_t i = 0; i < run->plan.n; i++)
+		nodes[run->plan.steps[i].node] |= (verbs >> run->plan.steps[i].verb & 1u) != 0;
+	return nodes;
 }
 
 int reconcile_admit_host(struct session *run, struct err *err)
 {
-	auto_free bool *making = nodes_with(run, false), *touching = nodes_with(run, true);
-	int r = resource_admit_volumes(&run->ctx, run->graph.nodes, run->graph.n, making, err);
+	auto_free bool *made = nodes_with(run, MADE), *touched = nodes_with(run, TOUCHED);
+	auto_free bool *publishing = nodes_with(run, MADE_OR_CHANGED);
+	int r = resource_admit_volumes(&run->ctx, run->graph.nodes, run->graph.n, made, err);
 
 	return r < 0 ? r
 		     : resource_admit_ports(&run->ctx, run->graph.nodes, run->seen, run->graph.n,
-					    touching, err);
+					    publishing, touched, err);
 }
 
 static int admit_room(struct session *run, struct err *err)

@@ -68,6 +68,8 @@ static int run_verb(const struct resource_ctx *ctx, const struct step_input *in,
 		return ops->release(ctx, node, seen, ret, err);
 	case VERB_PRUNE:
 		return ops->prune(ctx, node, seen, ret, err);
+	case VERB_YIELD:
+		return ops->yield(ctx, node, seen, in->step->stays, err);
 	case VERB_DESTROY:
 	default:
 		return ops->destroy(ctx, node, seen, err);

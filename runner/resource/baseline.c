@@ -9,6 +9,7 @@
 #include "vm_dir.h"
 #include "vm_net.h"
 #include "vm_volumes.h"
+#include "vm_yield.h"
 #include "xalloc.h"
 
 /* A boot under an overloaded TCG took 25 s, and it may be tried again. */
@@ -271,5 +272,6 @@ const struct resource_ops resource_baseline = {
 	.update = baseline_update,
 	.release = baseline_release,
 	.prune = resource_prune_nothing,
+	.yield = vm_yield,
 	.destroy = baseline_destroy,
 };

@@ -10,6 +10,7 @@
 #include "vm_dir.h"
 #include "vm_net.h"
 #include "vm_volumes.h"
+#include "vm_yield.h"
 #include "xalloc.h"
 
 /* Of a snapshot taken by hand, which has no baseline in any spec. */
@@ -105,13 +106,6 @@ static bool restarts_always(struct json_object *record)
 	return strcmp(json_opt_str(was, restart, ""), "always") == 0;
 }
 
-static bool is_supervised(const struct resource_ctx *ctx, struct json_object *record)
-{
-	struct proc_id id;
-
-	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, ctx->host->boot_id);
-}
-
 static int clone_observe(const struct resource_ctx *ctx, const struct node *node, struct seen *seen,
 			 struct err *err)
 {
@@ -120,7 +114,7 @@ static int clone_observe(const struct resource_ctx *ctx, const struct node *node
 	(void)node;
 	/* It died between two runs: there is work left, and nobody who would begin it. */
 	if (r >= 0 && seen->ended && restarts_always(seen->record) &&
-	    !is_supervised(ctx, seen->record)) {
+	    !vm_dir_is_supervised(ctx, seen->record)) {
 		seen->ended = false;
 		seen_unhealthy(seen, "its supervisor is gone");
 	}
@@ -301,5 +295,6 @@ const struct resource_ops resource_clone = {
 	.update = clone_update,
 	.release = resource_release_nothing,
 	.prune = resource_prune_nothing,
+	.yield = vm_yield,
 	.destroy = clone_destroy,
 };

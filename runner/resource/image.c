@@ -86,5 +86,6 @@ const struct resource_ops resource_image = {
 	.update = resource_update_record,
 	.release = resource_release_nothing,
 	.prune = resource_prune_nothing,
+	.yield = resource_yield_nothing,
 	.destroy = resource_destroy_record,
 };

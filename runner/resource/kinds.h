@@ -36,6 +36,8 @@ int resource_release_nothing(const struct resource_ctx *ctx, const struct node *
 			     const struct seen *seen, struct json_object **ret, struct err *err);
 int resource_prune_nothing(const struct resource_ctx *ctx, const struct node *node,
 			   const struct seen *seen, struct json_object **ret, struct err *err);
+int resource_yield_nothing(const struct resource_ctx *ctx, const struct node *node,
+			   const struct seen *seen, bool stays, struct err *err);
 /* Only the record goes: the bytes are the cache's. */
 int resource_destroy_record(const struct resource_ctx *ctx, const struct node *node,
 			    const struct seen *seen, struct err *err);

@@ -224,5 +224,6 @@ const struct resource_ops resource_memserver = {
 	.update = resource_update_record,
 	.release = resource_release_nothing,
 	.prune = server_prune,
+	.yield = resource_yield_nothing,
 	.destroy = server_destroy,
 };

@@ -15,7 +15,8 @@
 #define STAT_MAX 4096u
 #define ANCESTORS_MAX 4
 
-/* What live VMs of the set have: it is given up before another of its VMs takes it. */
+/* What live VMs have that this plan changes or takes away: it is given up before another takes it.
+ */
 struct ours {
 	struct map ports; /* names as port_name() gives them */
 	struct map pids;  /* their supervisors, in decimal */
@@ -167,7 +168,8 @@ static bool publishes(const struct node *n)
 }
 
 int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
-			 const struct seen *seen, size_t n, const bool *making, struct err *err)
+			 const struct seen *seen, size_t n, const bool *making, const bool *leaving,
+			 struct err *err)
 {
 	auto_ours struct ours ours = {0};
 	size_t first = 0;
@@ -176,7 +178,7 @@ int resource_admit_ports(const struct resource_ctx *ctx, const struct node *node
 	while (first < n && !(making[first] && publishes(&nodes[first])))
 		first++;
 	for (size_t i = 0; first < n && i < n; i++)
-		if (is_vm(&nodes[i]) && seen[i].record)
+		if (leaving[i] && is_vm(&nodes[i]) && seen[i].record)
 			remember(ctx, &nodes[i], seen[i].record, &ours);
 	for (size_t i = first; r >= 0 && i < n; i++)
 		if (making[i] && publishes(&nodes[i]))

@@ -172,6 +172,13 @@ int resource_prune_nothing(const struct resource_ctx *ctx, const struct node *no
 	return resource_release_nothing(ctx, node, seen, ret, err);
 }
 
+int resource_yield_nothing(const struct resource_ctx *ctx, const struct node *node,
+			   const struct seen *seen, bool stays, struct err *err)
+{
+	(void)ctx, (void)node, (void)seen, (void)stays, (void)err;
+	return 0;
+}
+
 int resource_destroy_record(const struct resource_ctx *ctx, const struct node *node,
 			    const struct seen *seen, struct err *err)
 {

@@ -143,6 +143,10 @@ struct resource_ops {
 	/* Takes away what a replace left beside the new one. */
 	int (*prune)(const struct resource_ctx *ctx, const struct node *node,
 		     const struct seen *seen, struct json_object **ret, struct err *err);
+	/* Lets go of what it claims and is not to keep, before its own step; `stays`: that step
+	 * changes it in place, so it runs on. The record is left to that step. */
+	int (*yield)(const struct resource_ctx *ctx, const struct node *node,
+		     const struct seen *seen, bool stays, struct err *err);
 	/* Record included; fine if it is already gone. */
 	int (*destroy)(const struct resource_ctx *ctx, const struct node *node,
 		       const struct seen *seen, struct err *err);
@@ -173,11 +177,12 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 		    struct resource_choice *ret, struct err *err);
 bool resource_uses_auto_network(const struct fleet *fleet);
 
-/* Whether what the nodes with `making` publish is free on this host, or held by VMs of these very
- * nodes. ERR_HOST names the port, its place in the spec and who has it. seen is as long as nodes.
- */
+/* Whether what the nodes with `making` publish is free on this host, or held by VMs of nodes with
+ * `leaving`, which a step of the plan changes or takes away. ERR_HOST names the port, its place in
+ * the spec and who has it. seen is as long as nodes. */
 int resource_admit_ports(const struct resource_ctx *ctx, const struct node *nodes,
-			 const struct seen *seen, size_t n, const bool *making, struct err *err);
+			 const struct seen *seen, size_t n, const bool *making, const bool *leaving,
+			 struct err *err);
 
 /* Whether the directories that nodes with `making` serve to their guests are there, or will be
  * made. ERR_HOST names the place in the spec. */

@@ -455,5 +455,6 @@ const struct resource_ops resource_snapshot = {
 	.update = resource_update_record,
 	.release = resource_release_nothing,
 	.prune = snapshot_prune,
+	.yield = resource_yield_nothing,
 	.destroy = snapshot_destroy,
 };

@@ -11,6 +11,7 @@
 #include "ledger.h"
 #include "record.h"
 #include "stray.h"
+#include "vm_net.h"
 #include "vmgroup.h"
 #include "xalloc.h"
 
@@ -162,7 +163,16 @@ int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err
 	}
 	seen->pid = json_opt_u64(status, "pid", 0);
 	judge(seen->record, status, seen);
+	if (seen->pid)
+		vm_net_observe(status, seen);
 	return 0;
+}
+
+bool vm_dir_is_supervised(const struct resource_ctx *ctx, struct json_object *record)
+{
+	struct proc_id id;
+
+	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, ctx->host->boot_id);
 }
 
 void vm_dir_note_ready(const struct resource_ctx *ctx, struct json_object *record,

@@ -22,8 +22,11 @@ int vm_dir_begin(const struct resource_ctx *ctx, const struct need_list *needs,
  * ledger holds for it. Gone already is success. */
 int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grace_ms,
 		  struct err *err);
-/* What the VM of this record does now: sets exists, healthy and why. */
+/* What the VM of this record does now: sets exists, healthy and why, and has the record say what it
+ * publishes. */
 int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err *err);
+/* Whether the process that would answer for it lives. */
+bool vm_dir_is_supervised(const struct resource_ctx *ctx, struct json_object *record);
 /* Adds the status the supervisor reports (vm_id, pid, engine, accel ...) and ready_ms. */
 void vm_dir_note_ready(const struct resource_ctx *ctx, struct json_object *record,
 		       struct json_object *status);

@@ -6,6 +6,8 @@
 #include "cleanup.h"
 #include "xalloc.h"
 
+#define ANY_ADDRESS "0.0.0.0"
+
 /* What a node wants of the network; borrows from the spec. */
 struct wish {
 	const struct network_spec *network;
@@ -188,57 +190,166 @@ int vm_net_port(const struct node *node, size_t i, struct vm_net_port *ret, stru
 	return 0;
 }
 
-/* The VM's own address is nobody else's. */
-static void add_claim(const struct port *p, struct strv *ret)
+/* The port at another address; "": the name of a port at whichever address. */
+static void add_port_at(const struct port *p, const char *ip, struct strv *ret)
 {
+	struct port at = *p;
 	char name[PORT_TEXT_SIZE];
 
-	if (*p->host_ip)
-		strv_add(ret, port_name(p, name));
+	(void)snprintf(at.host_ip, sizeof(at.host_ip), "%s", ip);
+	strv_add(ret, port_name(&at, name));
 }
 
-static void add_recorded(const char *text, struct strv *ret)
+/* The VM's own address is nobody else's. */
+static void add_hold(const struct port *p, struct strv *ret)
+{
+	add_port_at(p, "", ret);
+	if (*p->host_ip)
+		add_port_at(p, p->host_ip, ret);
+}
+
+/* The same port, at an address that overlaps. */
+static void add_wish(const struct port *p, struct strv *ret)
+{
+	bool all = strcmp(p->host_ip, ANY_ADDRESS) == 0;
+
+	add_port_at(p, all ? "" : ANY_ADDRESS, ret);
+	if (*p->host_ip && !all)
+		add_port_at(p, p->host_ip, ret);
+}
+
+/* What a record says it has. */
+struct recorded {
+	const char *field; /* "fleets.web.ports"; NULL: the VM has no network */
+	struct port *v;
+	size_t n;
+};
+
+static void recorded_free(struct recorded *r)
+{
+	free(r->v);
+}
+#define auto_recorded __attribute__((cleanup(recorded_free)))
+
+static void parse_recorded(const char *text, struct recorded *ret)
 {
 	auto_json struct json_object *arr = NULL;
 	auto_strv struct strv list = {0};
-	struct port p;
 
 	if (json_parse(text, strlen(text), &arr, NULL) < 0 || json_to_strv(arr, &list, NULL) < 0)
 		return;
+	ret->v = xcalloc(list.n + 1, sizeof(*ret->v));
 	for (size_t i = 0; i < list.n; i++)
-		if (port_parse(list.v[i], &p, NULL) >= 0)
-			add_claim(&p, ret);
+		if (port_parse(list.v[i], &ret->v[ret->n], NULL) >= 0)
+			ret->n++;
 }
 
-static void recorded_claims(struct json_object *record, struct strv *ret)
+static struct recorded recorded_ports(struct json_object *record)
 {
 	static const char leaf[] = ".ports";
 	struct json_object *update = json_opt_obj(json_opt_obj(record, "spec"), "update");
+	struct recorded r = {0};
 
 	if (!update)
-		return;
+		return r;
 	json_object_object_foreach(update, path, value)
 	{
 		size_t len = strlen(path);
 
-		if (len > strlen(leaf) && strcmp(path + len - strlen(leaf), leaf) == 0 &&
-		    json_object_is_type(value, json_type_string))
-			add_recorded(json_object_get_string(value), ret);
+		if (len <= strlen(leaf) || strcmp(path + len - strlen(leaf), leaf) != 0 ||
+		    !json_object_is_type(value, json_type_string))
+			continue;
+		r.field = path;
+		parse_recorded(json_object_get_string(value), &r);
+		break;
 	}
+	return r;
+}
+
+static bool has_place(const struct recorded *r, const struct net_port *port)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->v[i].udp == port->udp && r->v[i].host_port == port->host_port &&
+		    strcmp(r->v[i].host_ip, port->host_ip) == 0)
+			return true;
+	return false;
+}
+
+void vm_net_keep_recorded(struct json_object *record, struct net_config *net)
+{
+	auto_recorded struct recorded had = recorded_ports(record);
+	size_t n = 0;
+
+	for (size_t i = 0; i < net->n_ports; i++)
+		if (has_place(&had, &net->ports[i]))
+			net->ports[n++] = net->ports[i];
+	net->n_ports = n;
+}
+
+/* `said` has an address where the record leaves the VM's own out. */
+static bool is_same(const struct port *p, const struct net_port *said, const char *loopback)
+{
+	return p->udp == said->udp && p->host_port == said->host_port &&
+	       p->guest_port == said->guest_port &&
+	       strcmp(*p->host_ip ? p->host_ip : loopback, said->host_ip) == 0;
+}
+
+static bool is_as_recorded(const struct recorded *r, const struct net_config *said,
+			   const char *loopback)
+{
+	for (size_t i = 0; i < r->n && i < said->n_ports; i++)
+		if (!is_same(&r->v[i], &said->ports[i], loopback))
+			return false;
+	return r->n == said->n_ports;
+}
+
+/* As describe_ports() writes it. */
+static char *recorded_text(const struct net_config *said, const char *loopback)
+{
+	auto_json struct json_object *arr = json_object_new_array();
+
+	for (size_t i = 0; i < said->n_ports; i++) {
+		const struct net_port *from = &said->ports[i];
+		struct port p = {.host_port = from->host_port,
+				 .guest_port = from->guest_port,
+				 .udp = from->udp};
+		char text[PORT_TEXT_SIZE];
+
+		if (strcmp(from->host_ip, loopback) != 0)
+			memcpy(p.host_ip, from->host_ip, sizeof(p.host_ip));
+		json_object_array_add(arr, json_object_new_string(port_text(&p, text)));
+	}
+	return json_line(arr);
+}
+
+void vm_net_observe(struct json_object *status, struct seen *seen)
+{
+	auto_recorded struct recorded had = recorded_ports(seen->record);
+	const char *loopback = json_opt_str(status, "loopback", "");
+	auto_net_config struct net_config said = {0};
+
+	if (!had.field || net_ports_from_json(status, &said, NULL) < 0 ||
+	    is_as_recorded(&had, &said, loopback))
+		return;
+	auto_free char *field = xstrdup(had.field);
+	auto_free char *text = recorded_text(&said, loopback);
+	json_add_str(json_opt_obj(json_opt_obj(seen->record, "spec"), "update"), field, text);
+	seen->digest[0] = '\0';
 }
 
 void vm_net_claims(const struct resource_ctx *ctx, const struct node *node,
 		   struct json_object *record, struct strv *ret_wants, struct strv *ret_holds)
 {
+	auto_recorded struct recorded had = recorded_ports(record);
 	struct vm_net_port p = {0};
 
 	(void)ctx;
-	if (record)
-		recorded_claims(record, ret_holds);
+	for (size_t i = 0; i < had.n; i++)
+		add_hold(&had.v[i], ret_holds);
 	for (size_t i = 0; ret_wants && node->spec && i < vm_net_count(node); i++) {
 		if (vm_net_port(node, i, &p, NULL) < 0)
 			continue;
-		add_claim(&p.port, ret_wants);
+		add_wish(&p.port, ret_wants);
 		free(p.path);
 	}
 }

@@ -18,9 +18,15 @@ int vm_net_config(const struct resource_choice *choice, const struct node *node,
 void vm_net_describe(const struct resource_choice *choice, const struct node *node,
 		     struct field_list *ret);
 
-/* As resource_ops has it: the ports with addresses of the host. */
+/* As resource_ops has it: ports, 0.0.0.0 being every address. */
 void vm_net_claims(const struct resource_ctx *ctx, const struct node *node,
 		   struct json_object *record, struct strv *ret_wants, struct strv *ret_holds);
+
+/* Ports of *net that the record does not have are left out. */
+void vm_net_keep_recorded(struct json_object *record, struct net_config *net);
+/* What the VM publishes, by its status, becomes what seen's record says: a change that was begun
+ * may have ended half-way. */
+void vm_net_observe(struct json_object *status, struct seen *seen);
 
 /* Port i of the node, and where it is said: "fleets.web.ports[0]"; the caller frees. */
 struct vm_net_port {

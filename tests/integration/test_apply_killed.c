@@ -26,6 +26,8 @@ struct scenario {
 	const char *before, *more; /* lines of the fleet, before and after; on a host of its own */
 	unsigned fleets_more;      /* clones that `more` adds */
 	bool broken;               /* the snapshot's disk is gone when the command begins */
+	bool back;                 /* the next apply is of the fleet as it was */
+	unsigned port;             /* of the host, that web-0 has in the end */
 };
 
 static void kill_at(struct apply_rig *r, unsigned n)
@@ -86,6 +88,23 @@ static void expect_one_snapshot(const struct apply_rig *r, unsigned clones, unsi
 		     memserver_uffd_permitted(why, sizeof(why)) ? 1 : 0);
 }
 
+static void expect_port(struct apply_rig *r, const char *clone, unsigned port, unsigned n)
+{
+	auto_free char *name = xasprintf("%s.%s", r->name, clone);
+	auto_json struct json_object *rows = apply_rig_ps(r);
+	uint64_t found = 0;
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i), *ports = NULL;
+
+		if (strcmp(json_opt_str(row, "name", ""), name) == 0 &&
+		    json_object_object_get_ex(row, "ports", &ports) &&
+		    json_object_array_length(ports) > 0)
+			found = json_opt_u64(json_object_array_get_idx(ports, 0), "host_port", 0);
+	}
+	cr_assert_eq(found, port, "point %u: %s has port %u", n, name, (unsigned)found);
+}
+
 /* False when the command ended before entry n: no point is left. */
 static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
 {
@@ -100,12 +119,16 @@ static bool try_point(struct apply_rig *r, const struct scenario *s, unsigned n)
 	int status = apply_rig_run(r, -1, s->command, r->spec, NULL)->status;
 	kill_at(r, 0);
 	cr_assert(status == 0 || status == KILLED, "point %u: status %d", n, status);
+	if (s->back)
+		apply_rig_spec(r, s->memory_before, s->count_before, s->before);
 	apply_rig_run(r, 0, "apply", r->spec, NULL);
 	const struct run_result *again = apply_rig_run(r, 0, "apply", r->spec, NULL);
 	cr_assert_str_eq(buf_str(&again->out), "no changes\n", "point %u", n);
 	cr_assert_eq(apply_rig_count(r, "clone", "ready"), s->count + s->fleets_more, "point %u",
 		     n);
 	expect_one_snapshot(r, s->count + s->fleets_more, n);
+	if (s->port)
+		expect_port(r, "web-0", s->port, n);
 	apply_rig_finish(r);
 	return status == KILLED;
 }
@@ -155,3 +178,11 @@ KILLED_AT(published, .memory_before = 64, .count_before = 2, .memory = 64, .coun
 	  .before = "    network: bridged\n    ports: [\"{{18080 + index}}:80\", 81]\n",
 	  .more = "    network: bridged\n    ports: [\"{{18081 + index}}:80\"]\n"
 		  "  more: { from: web, network: bridged, ports: [\"18080:80\"] }\n")
+#define IN_TURN "    network: bridged\n    ports: [\"{{18080 + index}}:80\"]\n"
+#define SWAPPED "    network: bridged\n    ports: [\"{{18081 - index}}:80\"]\n"
+KILLED_AT(swapped, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,
+	  .command = "apply", .before = IN_TURN, .more = SWAPPED, .port = 18081)
+KILLED_AT(swapped_and_replaced, .memory_before = 64, .count_before = 2, .memory = 80, .count = 2,
+	  .command = "apply", .before = IN_TURN, .more = SWAPPED, .port = 18081)
+KILLED_AT(swapped_and_back, .memory_before = 64, .count_before = 2, .memory = 64, .count = 2,
+	  .command = "apply", .before = IN_TURN, .more = SWAPPED, .back = true, .port = 18080)

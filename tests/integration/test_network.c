@@ -123,6 +123,37 @@ Test(network, ports_and_policy_change_in_place)
 	apply_rig_finish(&r);
 }
 
+Test(network, ports_change_hands_in_a_circle_in_place)
+{
+	auto_apply_rig struct apply_rig r = {0};
+
+	net_host_make();
+	apply_rig_make(&r, 1, false);
+	spec(&r, 3, "bridged", "    ports: [\"{{18080 + index}}:80\", \"{{18090 + index}}:81\"]\n");
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	uint64_t pid = apply_rig_number(&r, "web-0", "pid");
+	spec(&r, 3, "bridged", "    ports: [\"{{18082 - index}}:80\", \"{{18090 + index}}:81\"]\n");
+	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-0", "127.0.0.1:18082->80/tcp 127.0.0.1:18090->81/tcp");
+	expect_ports(&r, "web-1", "127.0.0.1:18081->80/tcp 127.0.0.1:18091->81/tcp");
+	expect_ports(&r, "web-2", "127.0.0.1:18080->80/tcp 127.0.0.1:18092->81/tcp");
+	/* What is every address's for one was an address's for the other. */
+	spec(&r, 1, "bridged",
+	     "    ports: [\"0.0.0.0:18080:80\"]\n"
+	     "  site: { from: web, network: bridged, count: 2, ports: [\"{{18081 + "
+	     "index}}:80\"] }\n");
+	apply_rig_run(&r, 0, "apply", r.spec, NULL);
+	spec(&r, 1, "bridged",
+	     "    ports: [\"0.0.0.0:18081:80\"]\n"
+	     "  site: { from: web, network: bridged, count: 2, ports: [\"{{18080 + index * "
+	     "2}}:80\"] }\n");
+	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-0", "0.0.0.0:18081->80/tcp");
+	expect_ports(&r, "site-0", "127.0.0.1:18080->80/tcp");
+	cr_expect_eq(apply_rig_number(&r, "web-0", "pid"), pid);
+	apply_rig_finish(&r);
+}
+
 Test(network, a_change_of_mode_replaces_the_clones_and_nothing_else)
 {
 	auto_apply_rig struct apply_rig r = {0};
@@ -175,6 +206,14 @@ Test(network, an_ordinary_user_publishes_and_shifts_ports_as_root_does)
 	spec(&r, 2, "auto", "    ports: [\"{{18081 + index}}:80\"]\n");
 	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
 	expect_ports(&r, "web-1", "127.0.0.1:18082->80/tcp");
+	spec(&r, 2, "auto",
+	     "    ports: [\"{{18082 - index}}:80\", \"{{18085 + index}}:81/udp\"]\n");
+	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-0", "127.0.0.1:18082->80/tcp 127.0.0.1:18085->81/udp");
+	spec(&r, 2, "auto",
+	     "    ports: [\"{{18081 + index}}:80\", \"{{18086 - index}}:81/udp\"]\n");
+	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
+	expect_ports(&r, "web-1", "127.0.0.1:18082->80/tcp 127.0.0.1:18085->81/udp");
 	spec(&r, 2, "auto", "    ports: [\"0.0.0.0:{{18081 + index}}:80\"]\n");
 	expect_plan(&r, "0 to create, 2 to update, 0 to replace, 0 to destroy");
 	expect_ports(&r, "web-0", "0.0.0.0:18081->80/tcp");

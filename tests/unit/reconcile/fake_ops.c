@@ -96,6 +96,15 @@ static int fake_two(const struct resource_ctx *ctx, const struct node *node,
 	return run_verb(ctx, "prune", node, ret, err);
 }
 
+static int fake_yield(const struct resource_ctx *ctx, const struct node *node,
+		      const struct seen *seen, bool stays, struct err *err)
+{
+	auto_json struct json_object *o = NULL;
+
+	(void)seen;
+	return run_verb(ctx, stays ? "yield" : "leave", node, &o, err);
+}
+
 static int fake_destroy(const struct resource_ctx *ctx, const struct node *node,
 			const struct seen *seen, struct err *err)
 {
@@ -155,7 +164,7 @@ static uint64_t deadline_ms(const struct node *node)
 		.describe = no_fields, .observe = nothing_there, .diff = no_change,     \
 		.claims = no_claims, .deadline_ms = deadline_ms, .create = fake_create, \
 		.update = fake_create, .release = fake_two, .prune = fake_two,          \
-		.destroy = fake_destroy, __VA_ARGS__                                    \
+		.yield = fake_yield, .destroy = fake_destroy, __VA_ARGS__               \
 	}
 
 static const struct resource_ops fakes[RESOURCE_KINDS] = {

@@ -201,3 +201,22 @@ bool rig_waits(const struct rig *r, size_t later, size_t earlier)
 	}
 	return false;
 }
+
+void rig_expect_no_circle(const struct rig *r)
+{
+	auto_free size_t *waits = xcalloc(r->plan.n + 1, sizeof(*waits));
+	auto_free size_t *ready = xcalloc(r->plan.n + 1, sizeof(*ready));
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->plan.n; i++)
+		if ((waits[i] = r->plan.steps[i].n_waits) == 0)
+			ready[n++] = i;
+	for (size_t k = 0; k < n; k++) {
+		const struct step *s = &r->plan.steps[ready[k]];
+
+		for (size_t e = 0; e < s->n_edges; e++)
+			if (--waits[r->plan.edges[s->first_edge + e]] == 0)
+				ready[n++] = r->plan.edges[s->first_edge + e];
+	}
+	cr_expect_eq(n, r->plan.n, "%zu of %zu steps are never ready", r->plan.n - n, r->plan.n);
+}

@@ -57,5 +57,7 @@ size_t rig_node(const struct rig *r, const char *address);
 size_t rig_step(const struct rig *r, enum verb verb, const char *address);
 /* Whether `later` waits, directly or not, for `earlier`. */
 bool rig_waits(const struct rig *r, size_t later, size_t earlier);
+/* Every step is reached when each waits for all that come before it. */
+void rig_expect_no_circle(const struct rig *r);
 
 #endif

@@ -9,6 +9,8 @@
 #include "xalloc.h"
 
 #define HEAD RIG_SPEC_HEAD "baselines:\n  web: { image: api, healthcheck: { tcp: \":80\" } }\n"
+#define BIGGER \
+	RIG_SPEC_HEAD "baselines:\n  web: { image: api, cpus: 2, healthcheck: { tcp: \":80\" } }\n"
 #define FLEET(name, count, ports) \
 	"  " name ": { from: web, network: bridged, count: " count ", ports: [\"" ports "\"] }\n"
 
@@ -35,9 +37,10 @@ Test(claims, a_shifted_port_is_taken_once_its_holder_has_let_go)
 	       b = rig_step(&now, VERB_UPDATE, "clone/web-1"),
 	       c = rig_step(&now, VERB_UPDATE, "clone/web-2");
 
-	cr_expect(rig_waits(&now, a, b));
-	cr_expect(rig_waits(&now, b, c));
-	cr_expect_not(rig_waits(&now, c, a));
+	cr_expect(rig_waits(&now, a, rig_step(&now, VERB_YIELD, "clone/web-1")));
+	cr_expect(rig_waits(&now, b, c), "it waits for nobody, and lets go by its own step");
+	cr_expect_not(rig_waits(&now, a, b));
+	rig_expect_no_circle(&now);
 }
 
 Test(claims, a_renamed_fleet_takes_its_ports_over_from_what_goes)
@@ -52,7 +55,7 @@ Test(claims, a_renamed_fleet_takes_its_ports_over_from_what_goes)
 				rig_step(&now, VERB_DESTROY, "clone/web-0")));
 }
 
-Test(claims, who_swaps_ports_is_not_waited_for_in_a_circle)
+Test(claims, who_swaps_ports_lets_go_before_anyone_takes)
 {
 	auto_rig struct rig was, now;
 
@@ -61,7 +64,70 @@ Test(claims, who_swaps_ports_is_not_waited_for_in_a_circle)
 	size_t a = rig_step(&now, VERB_UPDATE, "clone/a-0"),
 	       b = rig_step(&now, VERB_UPDATE, "clone/b-0");
 
-	cr_expect_neq(rig_waits(&now, a, b), rig_waits(&now, b, a), "one of them begins");
+	for (size_t i = 0; i < 2; i++) {
+		size_t yield = rig_step(&now, VERB_YIELD, i ? "clone/b-0" : "clone/a-0");
+
+		cr_expect(rig_waits(&now, a, yield));
+		cr_expect(rig_waits(&now, b, yield));
+		cr_expect_eq(now.plan.steps[yield].action, CHANGE_NONE, "no step for people");
+		cr_expect(now.plan.steps[yield].stays);
+	}
+	rig_expect_no_circle(&now);
+}
+
+Test(claims, who_swaps_ports_and_is_replaced_is_stopped_before_anyone_takes)
+{
+	auto_rig struct rig was, now;
+
+	rig_make_text(&was, HEAD "fleets:\n" FLEET("a", "1", "8080:80") FLEET("b", "1", "8081:80"));
+	rig_settle(&was);
+	rig_make_text(&now,
+		      BIGGER "fleets:\n" FLEET("a", "1", "8081:80") FLEET("b", "1", "8080:80"));
+	rig_inherit(&now, &was);
+	rig_plan(&now);
+	size_t a = rig_step(&now, VERB_YIELD, "clone/a-0");
+
+	cr_expect(rig_waits(&now, rig_step(&now, VERB_CREATE, "clone/a-0"), a));
+	cr_expect(rig_waits(&now, rig_step(&now, VERB_CREATE, "clone/b-0"), a));
+	cr_expect_not(now.plan.steps[a].stays);
+	cr_expect(rig_waits(&now, a, rig_step(&now, VERB_CREATE, "memserver/web@healthy/0")),
+		  "not before there is something to replace it by");
+	rig_expect_no_circle(&now);
+}
+
+static const struct {
+	const char *had, *wants;
+	bool waits;
+} overlaps[] = {
+	{"0.0.0.0:8080:80", "8080:80", true},    {"8080:80", "0.0.0.0:8080:80", true},
+	{"0.0.0.0:8080:80", "8080", true},       {"8080", "0.0.0.0:8080:80", true},
+	{"8080:80", "127.0.0.2:8080:80", false}, {"0.0.0.0:8080:80", "8080:80/udp", false},
+};
+
+Test(claims, every_address_is_anothers_too)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(overlaps); i++) {
+		auto_free char *before = xasprintf(FLEET("a", "1", "%s"), overlaps[i].had);
+		auto_free char *later = xasprintf(FLEET("b", "1", "%s"), overlaps[i].wants);
+		auto_rig struct rig was, now;
+
+		after(&was, &now, before, later);
+		cr_expect_eq(rig_waits(&now, rig_step(&now, VERB_CREATE, "clone/b-0"),
+				       rig_step(&now, VERB_DESTROY, "clone/a-0")),
+			     overlaps[i].waits, "%s after %s", overlaps[i].wants, overlaps[i].had);
+	}
+}
+
+Test(claims, every_holder_of_what_one_takes_lets_go)
+{
+	auto_rig struct rig was, now;
+
+	after(&was, &now, FLEET("a", "2", "127.0.0.{{1 + index}}:8080:80"),
+	      FLEET("b", "1", "0.0.0.0:8080:80"));
+	size_t b = rig_step(&now, VERB_CREATE, "clone/b-0");
+
+	cr_expect(rig_waits(&now, b, rig_step(&now, VERB_DESTROY, "clone/a-0")));
+	cr_expect(rig_waits(&now, b, rig_step(&now, VERB_DESTROY, "clone/a-1")));
 }
 
 Test(claims, a_vms_own_address_is_claimed_by_nobody_else)
@@ -92,7 +158,8 @@ Test(claims, a_record_of_other_types_claims_nothing)
 			     texts[i]);
 		resource_ops_of(RESOURCE_CLONE)->claims(&r.ctx, clone, record, &wants, &holds);
 		cr_expect_eq(holds.n, 0, "%s", texts[i]);
-		cr_assert_eq(wants.n, 1);
-		cr_expect_str_eq(wants.v[0], "127.0.0.1:8080/tcp");
+		cr_assert_eq(wants.n, 2);
+		cr_expect_str_eq(wants.v[0], "0.0.0.0:8080/tcp");
+		cr_expect_str_eq(wants.v[1], "127.0.0.1:8080/tcp");
 	}
 }

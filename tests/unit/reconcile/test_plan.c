@@ -273,26 +273,6 @@ Test(plan, a_dead_server_takes_its_clones_with_it_and_the_snapshot_stays)
 	cr_expect_eq(s->caused_by, rig_node(&now, "memserver/web@healthy/0"));
 }
 
-/* Every step is reached when each waits for all that come before it. */
-static void expect_no_circle(const struct rig *r)
-{
-	auto_free size_t *waits = xcalloc(r->plan.n + 1, sizeof(*waits));
-	auto_free size_t *ready = xcalloc(r->plan.n + 1, sizeof(*ready));
-	size_t n = 0;
-
-	for (size_t i = 0; i < r->plan.n; i++)
-		if ((waits[i] = r->plan.steps[i].n_waits) == 0)
-			ready[n++] = i;
-	for (size_t k = 0; k < n; k++) {
-		const struct step *s = &r->plan.steps[ready[k]];
-
-		for (size_t e = 0; e < s->n_edges; e++)
-			if (--waits[r->plan.edges[s->first_edge + e]] == 0)
-				ready[n++] = r->plan.edges[s->first_edge + e];
-	}
-	cr_expect_eq(n, r->plan.n, "%zu of %zu steps are never ready", r->plan.n - n, r->plan.n);
-}
-
 #define KIND_SPEC(baseline, fleet)                                                      \
 	RIG_SPEC_HEAD "baselines:\n"                                                    \
 		      "  " baseline ": { image: api, healthcheck: { tcp: \":80\" } }\n" \
@@ -306,7 +286,7 @@ static void change_kind(struct rig *was, struct rig *now, const char *from, cons
 	rig_make_text(now, to);
 	rig_inherit(now, was);
 	rig_plan(now);
-	expect_no_circle(now);
+	rig_expect_no_circle(now);
 }
 
 /* Both would live in vms/web-0. */

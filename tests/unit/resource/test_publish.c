@@ -41,16 +41,22 @@ static struct json_object *record_of(const struct net_rig *r, bool alive)
 	return o;
 }
 
-static int admit(const struct net_rig *r, struct json_object *record, bool making, struct err *err)
+static int admit_beside(const struct net_rig *r, struct json_object *record, bool making,
+			bool leaving, struct err *err)
 {
 	struct host host = {0};
 	struct seen seen = {.record = record};
 
 	cr_assert_eq(host_init(&host, "/nonexistent", NULL), 0);
 	struct resource_ctx ctx = {.host = &host, .fleet = r->fleet, .choice = &r->choice};
-	int code = resource_admit_ports(&ctx, &r->clone, &seen, 1, &making, err);
+	int code = resource_admit_ports(&ctx, &r->clone, &seen, 1, &making, &leaving, err);
 	host_free(&host);
 	return code;
+}
+
+static int admit(const struct net_rig *r, struct json_object *record, bool making, struct err *err)
+{
+	return admit_beside(r, record, making, making, err);
 }
 
 Test(publish, a_taken_port_is_refused_with_its_place_and_holder_unless_it_is_our_own)
@@ -75,6 +81,7 @@ Test(publish, a_taken_port_is_refused_with_its_place_and_holder_unless_it_is_our
 	auto_json struct json_object *ours = record_of(&r, true), *gone = record_of(&r, false);
 	cr_expect_eq(admit(&r, ours, true, &err), 0, "a live VM of the set has it");
 	cr_expect_eq(admit(&r, gone, true, &err), -EADDRINUSE, "the record's VM is dead");
+	cr_expect_eq(admit_beside(&r, ours, true, false, &err), -EADDRINUSE, "it stays as it is");
 }
 
 /* What is in the way is what is changed: the VM's own socket, at another address. */

@@ -114,3 +114,75 @@ Test(vm_net, a_port_knows_its_place)
 	cr_expect_eq(p.port.host_port, 91);
 	free(p.path);
 }
+
+/* A record with those ports, as JSON has them. */
+static struct seen seen_with(const char *ports)
+{
+	struct seen seen = {.record = json_object_new_object(), .digest = "abc"};
+	struct json_object *spec = json_object_new_object(), *update = json_object_new_object();
+
+	json_add_str(update, "fleets.web.ports", ports);
+	json_add(spec, "update", update);
+	json_add(seen.record, "spec", spec);
+	return seen;
+}
+
+Test(vm_net, of_the_ports_to_be_only_those_there_are_kept)
+{
+	auto_net_rig struct net_rig r;
+	auto_net_config struct net_config c = {0};
+	struct seen seen = seen_with("[\"127.0.0.1:90:80\",\"80\",\"127.0.0.1:291:1/udp\"]");
+
+	net_rig_make(&r, "",
+		     "    network: bridged\n    ports: [\"{{89 + index}}:81\", "
+		     "\"{{290 + index}}:80\", 80, 81, \"0.0.0.0:{{390 + index}}:80\"]\n");
+	cr_assert_eq(vm_net_config(&r.choice, &r.clone, &c, NULL), 0);
+	vm_net_keep_recorded(seen.record, &c);
+	cr_assert_eq(c.n_ports, 2);
+	cr_expect_eq(c.ports[0].host_port, 90);
+	cr_expect_eq(c.ports[0].guest_port, 81, "to where it is to lead");
+	cr_expect_str_eq(c.ports[1].host_ip, "");
+	cr_expect_eq(c.ports[1].host_port, 80);
+	seen_clear(&seen);
+}
+
+#define TCP(ip, host, guest) \
+	"{\"host_ip\":\"" ip "\",\"host_port\":" host ",\"guest_port\":" guest ",\"proto\":\"tcp\"}"
+#define STATUS(ports) "{\"loopback\":\"127.64.0.3\",\"ports\":[" ports "]}"
+
+static const struct {
+	const char *record, *status;
+	const char *seen; /* NULL: as recorded */
+} observed[] = {
+	{"[\"127.0.0.1:90:80\",\"80\"]",
+	 STATUS(TCP("127.0.0.1", "90", "80") "," TCP("127.64.0.3", "80", "80")), NULL},
+	{"[\"127.64.0.3:90:80\"]", STATUS(TCP("127.64.0.3", "90", "80")), NULL},
+	{"[]", STATUS(""), NULL},
+	{"[]", "{\"ports\":7}", NULL},
+	{"[\"127.0.0.1:90:80\"]", "{}", NULL},
+	{"[\"127.0.0.1:90:80\"]", STATUS(""), "[]"},
+	{"[]", STATUS(TCP("127.64.0.3", "80", "80")), "[\"80\"]"},
+	{"[\"127.0.0.1:90:80\"]", STATUS(TCP("127.0.0.1", "90", "81")), "[\"127.0.0.1:90:81\"]"},
+	{"[\"127.0.0.1:90:80\"]",
+	 STATUS(TCP("0.0.0.0", "91", "80") "," TCP("127.0.0.1", "90", "80")),
+	 "[\"0.0.0.0:91:80\",\"127.0.0.1:90:80\"]"},
+};
+
+Test(vm_net, what_is_published_is_observed_whatever_the_record_says)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(observed); i++) {
+		struct seen seen = seen_with(observed[i].record);
+		auto_json struct json_object *status = NULL;
+
+		cr_assert_eq(
+			json_parse(observed[i].status, strlen(observed[i].status), &status, NULL),
+			0, "case %zu", i);
+		vm_net_observe(status, &seen);
+		cr_expect_str_eq(
+			json_opt_str(json_opt_obj(json_opt_obj(seen.record, "spec"), "update"),
+				     "fleets.web.ports", ""),
+			observed[i].seen ? observed[i].seen : observed[i].record, "case %zu", i);
+		cr_expect_str_eq(seen.digest, observed[i].seen ? "" : "abc", "case %zu", i);
+		seen_clear(&seen);
+	}
+}
