@@ -221,9 +221,12 @@ static int baseline_update(const struct resource_ctx *ctx, const struct need_lis
 	if (seen->ended)
 		return resource_update_record(ctx, needs, node, seen, ret, err);
 	r = vm_net_config(ctx->choice, node, &net, err);
-	if (r >= 0)
-		r = supervisor_update(&call, &req, err);
-	return r < 0 ? r : resource_update_record(ctx, needs, node, seen, ret, err);
+	if (r < 0)
+		return r;
+	r = supervisor_update(&call, &req, err);
+	if (r < 0)
+		return vm_dir_update_ended(ctx, needs, node, seen, r, ret, err);
+	return resource_update_record(ctx, needs, node, seen, ret, err);
 }
 
 static int baseline_release(const struct resource_ctx *ctx, const struct node *node,

@@ -267,7 +267,9 @@ static int clone_update(const struct resource_ctx *ctx, const struct need_list *
 		.net = &net,
 	};
 	r = supervisor_update(&call, &req, err);
-	return r < 0 ? r : resource_update_record(ctx, needs, node, seen, ret, err);
+	if (r < 0)
+		return vm_dir_update_ended(ctx, needs, node, seen, r, ret, err);
+	return resource_update_record(ctx, needs, node, seen, ret, err);
 }
 
 static int clone_destroy(const struct resource_ctx *ctx, const struct node *node,

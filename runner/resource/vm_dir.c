@@ -175,6 +175,50 @@ bool vm_dir_is_supervised(const struct resource_ctx *ctx, struct json_object *re
 	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, ctx->host->boot_id);
 }
 
+static bool has_ended(const struct resource_ctx *ctx, const char *dir)
+{
+	struct supervisor_call call = resource_call(ctx, dir);
+	auto_json struct json_object *status = NULL;
+
+	/* Whether it answers or is gone: what it was about to write down is written then. */
+	(void)supervisor_status(&call, NULL, NULL);
+	return supervisor_peek(dir, ctx->host->boot_id, &status, NULL) >= 0 &&
+	       json_opt_str(status, "ended", NULL);
+}
+
+static enum change change_of(const struct resource_ctx *ctx, const struct node *node,
+			     const struct seen *seen)
+{
+	const struct resource_ops *ops = resource_ops_of(node->kind);
+	auto_field_list struct field_list want = {0};
+	auto_reasons struct reasons why = {0};
+
+	if (!seen->healthy)
+		return CHANGE_REPLACE;
+	ops->describe(ctx, node, &want);
+	return ops->diff(node, &want, seen, &why);
+}
+
+int vm_dir_update_ended(const struct resource_ctx *ctx, const struct need_list *needs,
+			const struct node *node, const struct seen *was, int r,
+			struct json_object **ret, struct err *err)
+{
+	const struct resource_ops *ops = resource_ops_of(node->kind);
+	const char *dir = record_path(was->record, "dir", ctx->set_dir);
+	struct seen now = {.record = json_object_get(was->record)};
+
+	if (dir && has_ended(ctx, dir) && ops->observe(ctx, node, &now, NULL) >= 0) {
+		if (change_of(ctx, node, &now) == CHANGE_REPLACE) {
+			resource_say(ctx, "it has ended meanwhile and is made again");
+			r = ops->create(ctx, needs, node, &now, ret, err);
+		} else if (now.ended && !was->ended) {
+			r = ops->update(ctx, needs, node, &now, ret, err);
+		}
+	}
+	seen_clear(&now);
+	return r;
+}
+
 void vm_dir_note_ready(const struct resource_ctx *ctx, struct json_object *record,
 		       struct json_object *status)
 {

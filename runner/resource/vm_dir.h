@@ -27,6 +27,12 @@ int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grac
 int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err *err);
 /* Whether the process that would answer for it lives. */
 bool vm_dir_is_supervised(const struct resource_ctx *ctx, struct json_object *record);
+/* An update that failed by r and err: when the VM has ended since `was` was observed, what the next
+ * plan would do is done now. One that is to be there is made again; of one that did its work the
+ * record is written. Else r. */
+int vm_dir_update_ended(const struct resource_ctx *ctx, const struct need_list *needs,
+			const struct node *node, const struct seen *was, int r,
+			struct json_object **ret, struct err *err);
 /* Adds the status the supervisor reports (vm_id, pid, engine, accel ...) and ready_ms. */
 void vm_dir_note_ready(const struct resource_ctx *ctx, struct json_object *record,
 		       struct json_object *status);

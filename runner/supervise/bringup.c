@@ -233,6 +233,7 @@ static void on_resumed(void *data, const struct agentlink_answer *a)
 		return;
 	}
 	s->resumed = true;
+	update_on_resumed(s);
 	super_save(s);
 	start_workload(s);
 }

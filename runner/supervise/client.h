@@ -117,7 +117,7 @@ struct restore_request {
 int supervisor_restore(const struct supervisor_call *call, const struct restore_request *req,
 		       struct json_object **ret_status, struct err *err);
 
-/* In place: any NULL member is left as it is. */
+/* In place, and between two runs for the next one: any NULL member is left as it is. */
 struct update_request {
 	const char *metadata;
 	const char *restart;

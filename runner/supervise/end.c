@@ -48,7 +48,7 @@ void super_take_down(struct super *s)
 	s->volumes = NULL;
 	vmlogs_detach(s->logs);
 	s->hello_done = s->container_started = s->resumed = s->stopping = false;
-	s->guest_lost = false;
+	s->guest_lost = s->check_again = false;
 	s->st.vmm = (struct proc_id){0};
 	s->st.serve_pid = 0;
 	s->st.health = HEALTH_NONE;
@@ -116,6 +116,21 @@ static void finish(struct super *s)
 	loop_stop(s->loop, 0);
 }
 
+bool super_comes_back(const struct super *s)
+{
+	return s->ending != ENDED_NOT && !s->stop_wanted &&
+	       restart_wanted(s->restart, s->ending, s->st.exit_code);
+}
+
+/* Between two runs: until the next one begins it has ended. */
+void super_restart_changed(struct super *s)
+{
+	if (s->st.ended == ENDED_NOT || restart_wanted(s->restart, s->st.ended, s->st.exit_code))
+		return;
+	loop_remove(s->loop, &s->restart_timer);
+	finish(s);
+}
+
 static void on_end(struct loop *loop, struct loop_source *src, uint32_t events)
 {
 	struct super *s = src->data;
@@ -132,14 +147,16 @@ static void on_end(struct loop *loop, struct loop_source *src, uint32_t events)
 	snap_abort(s, &why);
 	bringup_fail(s, &why);
 	waits_fail(s);
+	bool again = !first && super_comes_back(s);
+
 	s->ending = ENDED_NOT;
 	if (s->ready_at_ms && now_ms() - s->ready_at_ms >= RESTART_LAST_MS)
 		s->restart_tries = 0;
 	s->ready_at_ms = 0;
-	if (first || s->stop_wanted || !restart_wanted(s->restart, ended, s->st.exit_code))
-		finish(s);
-	else
+	if (again)
 		super_timer(s, &s->restart_timer, restart_delay_ms(s->restart_tries), on_restart);
+	else
+		finish(s);
 }
 
 /* Exit status 0 without anybody asking: the guest switched itself off. */

@@ -71,6 +71,7 @@ struct super {
 	bool hello_done; /* the agent answers */
 	bool resumed;    /* the guest has its identity */
 	bool container_started;
+	bool check_again; /* the guest's RESUME, under way, has an older health check */
 	bool guest_lost;
 	bool stopping;    /* the guest was asked to go */
 	bool stop_wanted; /* by hand: no restart */
@@ -116,6 +117,10 @@ void super_end(struct super *s, enum vm_ended ended, const struct err *why);
 /* Channel or agent are gone. As a rule the VMM's own end follows and says more; if it does not,
  * the VM has crashed. */
 void super_guest_lost(struct super *s, const struct err *why);
+/* Of a VM that is being taken down: another one takes its place. */
+bool super_comes_back(const struct super *s);
+/* The policy has changed: what waits for its restart waits for nothing when none is due. */
+void super_restart_changed(struct super *s);
 /* What is left of the VM goes at once. Never from inside a channel's callback. */
 void super_take_down(struct super *s);
 /* The VMM's process ended, or was taken from us by a snapshot. */
@@ -149,6 +154,7 @@ void waits_fail(struct super *s); /* the VM has ended */
 /* snap.c, update.c; both take req, or fail and leave it */
 int update_begin(struct super *s, struct ctl_request *req, struct json_object *args,
 		 struct err *err);
+void update_on_resumed(struct super *s);
 int snap_begin(struct super *s, struct ctl_request *req, struct json_object *args, struct err *err);
 void snap_on_quiesced(struct super *s);
 void snap_on_synced(struct super *s);

@@ -48,7 +48,7 @@ struct guest {
 	struct service *all, *control, *logs;
 	char *container, *hostname, *epoch, *metadata;
 	bool check, frozen;
-	uint64_t held;     /* a PREPARE without an answer, 0: none */
+	uint64_t held;     /* a PREPARE or RESUME without an answer, 0: none */
 	bool let_go;       /* no other one is held */
 	uint64_t resuming; /* a RESUME that waits for health, 0: none */
 	int exit_code;     /* of the container, -1: runs */
@@ -262,7 +262,9 @@ static void resume(struct service *s, uint64_t id, const struct frame *f)
 	}
 	say_health(g);
 	/* As the agent: a clone's identity is answered for when its workload is healthy. */
-	if (!g->container || !g->check || !scripted(g, "unhealthy"))
+	if (scripted(g, "hold_resume"))
+		g->held = id;
+	else if (!g->container || !g->check || !scripted(g, "unhealthy"))
 		reply(s, id, 0, NULL);
 	else
 		g->resuming = id;
@@ -293,6 +295,23 @@ static void metadata(struct service *s, uint64_t id, const struct frame *f)
 {
 	free(TAKE_PTR(s->g->metadata));
 	(void)proto_find_str(f->body, f->len, TAG_METADATA, 65536, &s->g->metadata, NULL);
+	reply(s, id, 0, NULL);
+}
+
+static void healthcheck(struct service *s, uint64_t id, const struct frame *f)
+{
+	struct guest *g = s->g;
+	struct proto_health h = {0};
+	const uint8_t *body = NULL;
+	size_t len = 0;
+
+	/* As the agent: the check that a resume brings is what counts once its hooks are done. */
+	if ((!scripted(g, "hold_resume") || g->let_go) &&
+	    proto_find(f->body, f->len, TAG_HEALTH, &body, &len, NULL) > 0 &&
+	    proto_get_health(body, len, &h, NULL) >= 0)
+		g->check = proto_health_has_check(&h);
+	proto_health_free(&h);
+	/* Its first probe is never due. */
 	reply(s, id, 0, NULL);
 }
 
@@ -354,6 +373,8 @@ static void on_control(struct service *s, const struct frame *f)
 		workload(s, id, f);
 	} else if (f->type == MSG_METADATA) {
 		metadata(s, id, f);
+	} else if (f->type == MSG_HEALTHCHECK) {
+		healthcheck(s, id, f);
 	} else if (f->type == MSG_SHUTDOWN) {
 		shut_down(s, id, f);
 	} else if (f->type == MSG_PREPARE && scripted(s->g, "frozen")) {
@@ -370,7 +391,8 @@ static void on_control(struct service *s, const struct frame *f)
 
 static void let_go(struct guest *g)
 {
-	g->let_go = g->frozen = true;
+	g->let_go = true;
+	g->frozen = !scripted(g, "hold_resume");
 	reply(g->control, g->held, 0, NULL);
 }
 
@@ -427,6 +449,8 @@ static void exec_command(struct service *s, const struct strv *argv)
 		exec_exit(s, number(argv), NULL);
 	} else if (strcmp(name, "frozen") == 0) {
 		exec_exit(s, g->frozen ? 0 : 1, NULL);
+	} else if (strcmp(name, "checked") == 0) {
+		exec_exit(s, g->check ? 0 : 1, NULL);
 	} else if (strcmp(name, "held") == 0) {
 		exec_exit(s, g->held ? 0 : 1, NULL);
 	} else if (strcmp(name, "let-go") == 0) {

@@ -10,14 +10,15 @@
  *   refuse_X=N     answers request X with errno N    garbage      a malformed frame on the channel
  *   frozen         does not answer PREPARE           exit=N       the container ends with N
  *   hold           answers the first PREPARE when told (held, let-go)
+ *   hold_resume    the same for RESUME, as if its hooks took so long
  *   save_forever   saving the state never ends       off          ends once it is started
  *   gate=FIFO      does nothing before it has read a byte from there
  *   save_gate=FIFO the same, before it saves its state
  *   cross          its answer to PREPARE crosses a SHUTDOWN on the way; does not end by itself then
  *   freezing       answers PREPARE when a THAW calls it off; does not end by itself
  * Commands in the guest: echo WORDS, cat, exit N, wait (for a signal), identity, container-exit N,
- * held (is there a PREPARE), let-go, frozen (is it), poweroff, crash; anything else is "not
- * found". */
+ * held (is there a PREPARE), let-go, frozen (is it), checked (is there a check), poweroff, crash;
+ * anything else is "not found". */
 #include "fake_guest.h"
 
 #include <fcntl.h>

@@ -1,18 +1,14 @@
 /* test_foreground.c - commands that stay until a VM ends: they are interrupted, the VM is taken
  * away under them, its supervisor dies. */
 #include <criterion/criterion.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "apply_rig.h"
+#include "child.h"
 #include "cleanup.h"
 #include "file.h"
 #include "gate.h"
@@ -24,93 +20,6 @@ TestSuite(foreground, .fini = apply_rig_cleanup);
 
 #define KEEP "--set", "baselines.web.keep_running=true"
 #define WAIT_MS 20000
-
-/* fcvm in the background. */
-struct child {
-	pid_t pid;
-	int out, err;
-	struct buf text; /* what it has said by now, on whichever was read */
-};
-
-static void child_free(struct child *c)
-{
-	if (c->pid > 0) {
-		(void)kill(c->pid, SIGCONT);
-		(void)kill(c->pid, SIGKILL);
-		(void)waitpid(c->pid, NULL, 0);
-	}
-	cleanup_close_p(&c->out);
-	cleanup_close_p(&c->err);
-	buf_free(&c->text);
-}
-#define auto_child __attribute__((cleanup(child_free)))
-
-__attribute__((noreturn)) static void child_exec(const struct apply_rig *r, char **argv, int out,
-						 int err)
-{
-	auto_free char *qemu = path_join(r->dir, "qemu");
-
-	(void)dup2(out, STDOUT_FILENO);
-	(void)dup2(err, STDERR_FILENO);
-	(void)setenv("FCVM_QEMU", qemu, 1);
-	(void)setenv("FCVM_ENGINE", "qemu", 1);
-	(void)execv(r->fcvm, argv);
-	_exit(127);
-}
-
-/* Words end with NULL. */
-static struct child start(const struct apply_rig *r, ...)
-{
-	const char *argv[16] = {r->fcvm, "--data-dir", r->data};
-	struct child c = {.text = BUF_INIT(1u << 20)};
-	int out[2], err[2];
-	size_t n = 3;
-	va_list ap;
-
-	va_start(ap, r);
-	for (const char *word; n < ARRAY_SIZE(argv) - 1 && (word = va_arg(ap, const char *));)
-		argv[n++] = word;
-	va_end(ap);
-	cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
-	cr_assert_eq(pipe2(err, O_CLOEXEC), 0);
-	c.pid = fork();
-	cr_assert_geq(c.pid, 0);
-	if (c.pid == 0)
-		child_exec(r, (char **)(uintptr_t)argv, out[1], err[1]);
-	close(out[1]);
-	close(err[1]);
-	c.out = out[0];
-	c.err = err[0];
-	return c;
-}
-
-/* Reads until it has said that, or, what NULL, until it has ended. */
-static void read_until(struct child *c, int fd, const char *what)
-{
-	uint64_t deadline_ms = deadline_in(WAIT_MS);
-	char chunk[4096];
-	ssize_t n = 1;
-
-	while (n > 0 && !(what && strstr(buf_str(&c->text), what))) {
-		cr_assert_eq(io_wait(fd, POLLIN, deadline_ms), 1, "no '%s', only: %s",
-			     what ? what : "end", buf_str(&c->text));
-		n = read(fd, chunk, sizeof(chunk));
-		if (n > 0)
-			buf_add(&c->text, chunk, (size_t)n);
-	}
-	cr_assert(!what || n > 0, "it ended before '%s': %s", what, buf_str(&c->text));
-}
-
-/* What it says last is on stderr. */
-static int end_of(struct child *c)
-{
-	int status = -1;
-
-	read_until(c, c->err, NULL);
-	cr_assert_eq(waitpid(c->pid, &status, 0), c->pid);
-	c->pid = 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 /* A fleet whose baseline goes on, and a snapshot "warm" of that baseline. */
 static void begin(struct apply_rig *r)
@@ -151,14 +60,15 @@ Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
 	auto_free char *script = xasprintf("fake.gate=%s", path);
 	apply_rig_script(&r, script);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		auto_child struct child c = start(&r, "snapshot", "run", "--network", "none",
-						  "--snapshot", "warm", "--name", "box", NULL);
+		auto_child struct child c =
+			child_start(&r, "snapshot", "run", "--network", "none", "--snapshot",
+				    "warm", "--name", "box", NULL);
 		auto_close int gate = gate_reach(path);
 
 		cr_assert_eq(kill(c.pid, signals[i]), 0);
-		read_until(&c, c.err, "interrupted: what runs is let end");
+		child_read_until(&c, c.err, "interrupted: what runs is let end");
 		cr_assert_eq(write(gate, "x", 1), 1);
-		cr_expect_eq(end_of(&c), 130, "%s", buf_str(&c.text));
+		cr_expect_eq(child_end(&c), 130, "%s", buf_str(&c.text));
 		cr_expect(strstr(buf_str(&c.text), "fcvm: error: interrupted\n"), "%s",
 			  buf_str(&c.text));
 		expect_only_the_fleet(&r);
@@ -169,10 +79,10 @@ Test(foreground, an_interrupt_while_the_vm_comes_up_is_130_and_leaves_nothing)
 
 static struct child start_box(const struct apply_rig *r)
 {
-	struct child c = start(r, "snapshot", "run", "--network", "none", "--snapshot", "warm",
-			       "--name", "box", NULL);
+	struct child c = child_start(r, "snapshot", "run", "--network", "none", "--snapshot",
+				     "warm", "--name", "box", NULL);
 
-	read_until(&c, c.out, "tick ");
+	child_read_until(&c, c.out, "tick ");
 	return c;
 }
 
@@ -195,7 +105,7 @@ Test(foreground, a_vm_removed_while_its_command_is_stopped_ends_the_command)
 	auto_child struct child c = start_box(&r);
 	remove_behind_its_back(&r, &c);
 	cr_assert_eq(kill(c.pid, SIGCONT), 0);
-	cr_expect_eq(end_of(&c), 1, "%s", buf_str(&c.text));
+	cr_expect_eq(child_end(&c), 1, "%s", buf_str(&c.text));
 	cr_expect(strstr(buf_str(&c.text), "fcvm: error: the VM was removed\n"), "%s",
 		  buf_str(&c.text));
 	expect_only_the_fleet(&r);
@@ -212,12 +122,12 @@ Test(foreground, a_vm_that_took_the_name_of_a_removed_one_is_left_alone)
 	remove_behind_its_back(&r, &first);
 	auto_child struct child second = start_box(&r);
 	cr_assert_eq(kill(first.pid, SIGCONT), 0);
-	cr_expect_eq(end_of(&first), 1, "%s", buf_str(&first.text));
+	cr_expect_eq(child_end(&first), 1, "%s", buf_str(&first.text));
 	cr_expect(strstr(buf_str(&first.text), "fcvm: error: the VM was replaced by another\n"),
 		  "%s", buf_str(&first.text));
 	cr_expect_eq(apply_rig_count(&r, "clone", "ready"), 2, "the fleet's and the second box");
 	cr_assert_eq(kill(second.pid, SIGINT), 0);
-	cr_expect_eq(end_of(&second), 130, "%s", buf_str(&second.text));
+	cr_expect_eq(child_end(&second), 130, "%s", buf_str(&second.text));
 	expect_only_the_fleet(&r);
 	finish(&r);
 }
@@ -289,9 +199,9 @@ Test(foreground, a_killed_supervisor_ends_logs_that_follow_it)
 		for (;;)
 			(void)pause();
 	write_vm(&r, supervisor.pid);
-	auto_child struct child c = start(&r, "logs", "-f", "s.web", NULL);
-	read_until(&c, c.out, "hello\n");
+	auto_child struct child c = child_start(&r, "logs", "-f", "s.web", NULL);
+	child_read_until(&c, c.out, "hello\n");
 	await_sleep(c.pid);
 	cr_assert_eq(kill(supervisor.pid, SIGKILL), 0);
-	cr_expect_eq(end_of(&c), 0, "%s", buf_str(&c.text));
+	cr_expect_eq(child_end(&c), 0, "%s", buf_str(&c.text));
 }

@@ -132,6 +132,35 @@ Test(supervise_net, ports_and_egress_change_in_place_and_outlive_a_restart)
 				  "none");
 }
 
+Test(supervise_net, ports_and_egress_change_also_while_the_vm_waits_for_its_restart)
+{
+	auto_rig struct rig r;
+	struct net_port ports[4];
+	struct net_config c;
+	struct update_request req = {.restart = "always"};
+	struct supervisor_call call;
+	struct err err = {0};
+
+	enter_world();
+	rig_make(&r, "");
+	make_net(&c, ports);
+	boot(&r, &c);
+	call = rig_call(r.dir, CALL_MS);
+	cr_assert_geq(supervisor_update(&call, &req, &err), 0, "%s", err.msg);
+	rig_script(&r, "fake.die");
+	cr_assert_eq(kill(rig_vmm_of(r.dir), SIGKILL), 0);
+	rig_await(r.dir, "state", "failed");
+	c.n_ports = 1;
+	c.egress_deny = true;
+	req = (struct update_request){.net = &c};
+	cr_assert_geq(supervisor_update(&call, &req, &err), 0, "%s", err.msg);
+	expect_rules("elements = { 127.0.0.1 . tcp . 8080 : 10.200.0.2 . 80 }", true);
+	expect_rules("set restricted {\n\t\ttype ifname\n\t\telements = { \"fv0\" }", true);
+	rig_script(&r, "");
+	rig_await(r.dir, "state", "ready");
+	expect_rules("elements = { 127.0.0.1 . tcp . 8080 : 10.200.0.2 . 80 }", true);
+}
+
 Test(supervise_net, what_a_killed_supervisor_left_is_swept)
 {
 	auto_rig struct rig r;
