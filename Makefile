@@ -298,14 +298,16 @@ coverage-programs: all $(UNIT_BINS) $(FAKES) $(REPLAYS) $(B)/tests/integration
 $(B)/hooks/fcvm: FORCE
 	@$(MAKE) --no-print-directory B=$(B)/hooks HOOKS=1 $(B)/hooks/fcvm
 FORCE:
+# These tests wait for other processes most of the time: two for each CPU.
+WAITS := -j$(shell expr 2 '*' $(nproc))
 check-only:
 	@for f in $(UNIT_FOLDERS); do tests/run $(RESULTS) unit-$$f $(B)/tests/unit-$$f; done
 	@for t in $(FUZZ_TARGETS); do tests/run $(RESULTS) corpus-$$t $(B)/tests/replay-$$t; done
-	@tests/run $(RESULTS) integration $(B)/tests/integration
+	@tests/run $(RESULTS) integration $(B)/tests/integration $(WAITS)
 san-only:
 	@for f in $(UNIT_FOLDERS); do tests/run $(RESULTS) san-unit-$$f $(B)/san/tests/unit-$$f; done
 	@for t in $(FUZZ_TARGETS); do tests/run $(RESULTS) san-corpus-$$t $(B)/san/tests/replay-$$t; done
-	@FCVM=$(B)/san/fcvm tests/run $(RESULTS) san-integration $(B)/san/tests/integration
+	@FCVM=$(B)/san/fcvm tests/run $(RESULTS) san-integration $(B)/san/tests/integration $(WAITS)
 fuse-only:
 	@$(if $(FULL),FCVM_FUSE_FULL=1) tests/run $(RESULTS) fuse $(B)/tests/fuse -j2
 vm-only:
