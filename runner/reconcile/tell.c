@@ -78,16 +78,26 @@ static void tell_ready(struct exec *e, size_t step, struct json_object *record)
 	events_emit(e->x->events, o);
 }
 
+/* Also by an update of a VM that had ended meanwhile. */
+static bool made_one(const struct exec *e, size_t step, const struct step_result *result)
+{
+	const struct step *s = &e->x->plan->steps[step];
+	struct json_object *was = e->x->seen[s->node].record;
+
+	if (!result->ok || s->verb != VERB_UPDATE)
+		return result->ok && s->verb == VERB_CREATE;
+	return strcmp(json_opt_str(result->record, "vm_id", ""), json_opt_str(was, "vm_id", "")) !=
+	       0;
+}
+
 void tell_end(struct exec *e, size_t step, const struct step_result *result, uint64_t started_ms)
 {
-	bool made = e->x->plan->steps[step].verb == VERB_CREATE && result->ok;
-
 	if (e->x->progress)
 		progress_end(e->x->progress, step, now_ms(), result->ok ? NULL : result->err.msg);
 	if (!e->x->events)
 		return;
 	uint64_t elapsed_ms = now_ms() - started_ms;
-	if (made) {
+	if (made_one(e, step, result)) {
 		tell_retries(e, step, result->record, elapsed_ms);
 		tell_ready(e, step, result->record);
 	}

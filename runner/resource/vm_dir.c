@@ -1,6 +1,7 @@
 #include "vm_dir.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -17,6 +18,7 @@
 
 /* What is removed must not hang on a step's own deadline that has passed. */
 #define REMOVE_MS 30000u
+#define LEAVE_MS 10000u /* more than volume servers in a disk that hangs take (volserver.c) */
 
 char *vm_dir_path(const char *set_dir, const char *name)
 {
@@ -175,13 +177,29 @@ bool vm_dir_is_supervised(const struct resource_ctx *ctx, struct json_object *re
 	return record_get_proc(record, "supervisor", &id) && proc_id_alive(&id, ctx->host->boot_id);
 }
 
-static bool has_ended(const struct resource_ctx *ctx, const char *dir)
+bool vm_dir_has_left(const struct resource_ctx *ctx, struct json_object *record, int r)
+{
+	auto_close int pidfd = -1;
+	struct proc_id id;
+
+	if (!supervisor_hung_up(r))
+		return false;
+	if (!record_get_proc(record, "supervisor", &id) ||
+	    proc_id_open(&id, ctx->host->boot_id, &pidfd) < 0)
+		return true;
+	return io_wait(pidfd, POLLIN, deadline_in(LEAVE_MS)) > 0;
+}
+
+/* Of a VM whose update failed by r. */
+static bool has_ended(const struct resource_ctx *ctx, const struct seen *seen, const char *dir,
+		      int r)
 {
 	struct supervisor_call call = resource_call(ctx, dir);
 	auto_json struct json_object *status = NULL;
 
-	/* Whether it answers or is gone: what it was about to write down is written then. */
-	(void)supervisor_status(&call, NULL, NULL);
+	/* What it was about to write down, and to let go of, is done when it is gone. */
+	if (!vm_dir_has_left(ctx, seen->record, r))
+		(void)vm_dir_has_left(ctx, seen->record, supervisor_status(&call, NULL, NULL));
 	return supervisor_peek(dir, ctx->host->boot_id, &status, NULL) >= 0 &&
 	       json_opt_str(status, "ended", NULL);
 }
@@ -207,7 +225,7 @@ int vm_dir_update_ended(const struct resource_ctx *ctx, const struct need_list *
 	const char *dir = record_path(was->record, "dir", ctx->set_dir);
 	struct seen now = {.record = json_object_get(was->record)};
 
-	if (dir && has_ended(ctx, dir) && ops->observe(ctx, node, &now, NULL) >= 0) {
+	if (dir && has_ended(ctx, was, dir, r) && ops->observe(ctx, node, &now, NULL) >= 0) {
 		if (change_of(ctx, node, &now) == CHANGE_REPLACE) {
 			resource_say(ctx, "it has ended meanwhile and is made again");
 			r = ops->create(ctx, needs, node, &now, ret, err);

@@ -27,6 +27,9 @@ int vm_dir_remove(const struct resource_ctx *ctx, const char *dir, uint64_t grac
 int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err *err);
 /* Whether the process that would answer for it lives. */
 bool vm_dir_is_supervised(const struct resource_ctx *ctx, struct json_object *record);
+/* Whether its supervisor, which a call failed on by r, is gone. One that is about to end is waited
+ * for, some seconds: ports are what it lets go of last. */
+bool vm_dir_has_left(const struct resource_ctx *ctx, struct json_object *record, int r);
 /* An update that failed by r and err: when the VM has ended since `was` was observed, what the next
  * plan would do is done now. One that is to be there is made again; of one that did its work the
  * record is written. Else r. */

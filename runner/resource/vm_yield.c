@@ -30,5 +30,6 @@ int vm_yield(const struct resource_ctx *ctx, const struct node *node, const stru
 	if (r < 0)
 		return r;
 	vm_net_keep_recorded(seen->record, &net);
-	return supervisor_update(&call, &req, err);
+	r = supervisor_update(&call, &req, err);
+	return r < 0 && vm_dir_has_left(ctx, seen->record, r) ? 0 : r;
 }

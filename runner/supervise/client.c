@@ -345,8 +345,13 @@ static uint64_t sooner(uint64_t a_ms, uint64_t b_ms)
 	return b_ms == 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* Returns until when its process may take to go: what counts is that it goes. Who listens no more
- * or hangs up is about to end by itself; who refuses or is silent is not waited for. */
+bool supervisor_hung_up(int r)
+{
+	return r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE;
+}
+
+/* Returns until when its process may take to go: what counts is that it goes. Who refuses or is
+ * silent is not waited for. */
 static uint64_t ask_to_stop(const struct supervisor_call *call, uint64_t grace_ms)
 {
 	auto_json struct json_object *args = json_object_new_object();
@@ -357,7 +362,7 @@ static uint64_t ask_to_stop(const struct supervisor_call *call, uint64_t grace_m
 	int r = request(&asked, "stop", args, NULL, NULL);
 	if (r >= 0)
 		return asked.deadline_ms;
-	if (r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE)
+	if (supervisor_hung_up(r))
 		return sooner(deadline_in(STOP_SLACK_MS), asked.deadline_ms);
 	return now_ms();
 }

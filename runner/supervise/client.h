@@ -134,15 +134,15 @@ int supervisor_peek(const char *dir, const char *boot_id, struct json_object **r
 /* Ends guest, VMM and supervisor; returns when the supervisor is gone. Gone already = success.
  * grace_ms 0 = kill at once. A supervisor that does not obey is killed, and its VMM with it. */
 int supervisor_stop(const struct supervisor_call *call, uint64_t grace_ms, struct err *err);
+bool supervisor_hung_up(int r); /* a call failed by r because it has ended, or is about to */
 
 /* status.json, written by the supervisor at every change (also the reply of status):
  * {"proto":1,"vm_id","engine","accel","state":"creating|running|ready|stopped|failed|lost",
- *  "health":"healthy|unhealthy|starting|none","pid":VMM
- * pid,"pid_start","supervisor":{pid,start_time,
+ *  "health":"healthy|unhealthy|starting|none","pid":VMM's,"pid_start","supervisor":{pid,start_time,
  *  boot_id},"uid","snapshot":dir,"serve_pid","created_at","ready_ms","gates":{...ms},"exit_code",
- *  "restarts","network":"none|bridged|rootless","ip","loopback":"127.x.y.z",
- *  "ports":[{"host_ip","host_port","guest_port","proto"}],"error","backend":"uffd|file","container":name,"boot_retries":[text],
- *  "ended":"exited|poweroff|requested|reaped|crashed|memserver"} - unknown values are null. */
+ *  "restarts","network":"none|bridged|rootless","ip","loopback":"127.x.y.z","ports":[{"host_ip",
+ *  "host_port","guest_port","proto"}],"error","backend":"uffd|file","container":name,"boot_retries":
+ *  [text],"ended":"exited|poweroff|requested|reaped|crashed|memserver"}; what is unknown: null. */
 #define SUPERVISE_STATUS "status.json"
 /* Held by the supervisor for as long as it lives. */
 #define SUPERVISE_LOCK "supervisor.lock"

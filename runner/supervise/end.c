@@ -128,6 +128,7 @@ void super_restart_changed(struct super *s)
 	if (s->st.ended == ENDED_NOT || restart_wanted(s->restart, s->st.ended, s->st.exit_code))
 		return;
 	loop_remove(s->loop, &s->restart_timer);
+	waits_fail(s);
 	finish(s);
 }
 

@@ -263,6 +263,15 @@ const char *apply_rig_text(struct apply_rig *r, const char *name, const char *ke
 	return text;
 }
 
+void apply_rig_await_state(struct apply_rig *r, const char *name, const char *state)
+{
+	const uint64_t deadline_ms = deadline_in(20000);
+
+	while (strcmp(apply_rig_text(r, name, "state"), state) != 0 && now_ms() < deadline_ms)
+		(void)usleep(5000);
+	cr_assert_str_eq(apply_rig_text(r, name, "state"), state);
+}
+
 /* Processes whose arguments name the data directory: VMMs have it in none, but die with their
  * supervisor. */
 static size_t count_processes(const char *word)

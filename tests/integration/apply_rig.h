@@ -60,6 +60,8 @@ size_t apply_rig_count(struct apply_rig *r, const char *kind, const char *state)
 /* A member of the row with that name ("SET." is put before it) as a number, 0 when null. */
 uint64_t apply_rig_number(struct apply_rig *r, const char *name, const char *key);
 const char *apply_rig_text(struct apply_rig *r, const char *name, const char *key);
+/* Until ps says so of the VM. */
+void apply_rig_await_state(struct apply_rig *r, const char *name, const char *state);
 /* Destroys and fails the test unless nothing is left: no process that names the data directory,
  * nothing in the set's place. */
 void apply_rig_finish(struct apply_rig *r);

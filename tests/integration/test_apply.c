@@ -308,15 +308,6 @@ Test(apply_firecracker, another_version_of_it_takes_its_snapshots_again)
 	apply_rig_finish(&r);
 }
 
-static void await_state(struct apply_rig *r, const char *name, const char *state)
-{
-	uint64_t deadline_ms = deadline_in(20000);
-
-	while (strcmp(apply_rig_text(r, name, "state"), state) != 0 && now_ms() < deadline_ms)
-		(void)usleep(20000);
-	cr_assert_str_eq(apply_rig_text(r, name, "state"), state);
-}
-
 APPLY_TEST(apply, a_dead_memory_server_loses_its_clones_and_the_next_apply_repairs_both)
 {
 	auto_apply_rig struct apply_rig r;
@@ -325,8 +316,8 @@ APPLY_TEST(apply, a_dead_memory_server_loses_its_clones_and_the_next_apply_repai
 	apply_rig_run(&r, 0, "apply", r.spec, "--set", "fleets.web.restart=no", NULL);
 	uint64_t server = apply_rig_number(&r, "web@healthy/0", "pid");
 	cr_assert_eq(kill((pid_t)server, SIGKILL), 0);
-	await_state(&r, "web-0", "lost");
-	await_state(&r, "web-1", "lost");
+	apply_rig_await_state(&r, "web-0", "lost");
+	apply_rig_await_state(&r, "web-1", "lost");
 	const struct run_result *out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_expect(strstr(buf_str(&out->out),
 			 "plan: 0 to create, 0 to update, 3 to replace, 0 to destroy\n"),
@@ -344,7 +335,7 @@ APPLY_TEST(apply, a_clone_that_lost_its_vmm_or_was_stopped_by_hand_is_made_again
 	name = xasprintf("%s.web-1", r.name);
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_assert_eq(kill((pid_t)apply_rig_number(&r, "web-0", "pid"), SIGKILL), 0);
-	await_state(&r, "web-0", "failed");
+	apply_rig_await_state(&r, "web-0", "failed");
 	apply_rig_run(&r, 0, "stop", name, NULL);
 	cr_expect_str_eq(apply_rig_text(&r, "web-1", "state"), "stopped");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
@@ -360,7 +351,7 @@ Test(apply, a_container_that_did_its_work_is_stopped_and_no_drift)
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	auto_free char *name = xasprintf("%s.web-0", r.name);
 	apply_rig_run(&r, -1, "exec", name, "--", "container-exit", "0", NULL);
-	await_state(&r, "web-0", "stopped");
+	apply_rig_await_state(&r, "web-0", "stopped");
 	const struct run_result *out = apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
 	apply_rig_spec(&r, 64, 1, "    metadata: { n: \"1\" }\n");

@@ -7,6 +7,7 @@
 #include "apply_rig.h"
 #include "child.h"
 #include "cleanup.h"
+#include "event_lines.h"
 #include "file.h"
 #include "gate.h"
 #include "io.h"
@@ -24,15 +25,6 @@ static void end_vm(struct apply_rig *r, const char *name)
 	auto_free char *full = xasprintf("%s.%s", r->name, name);
 
 	apply_rig_run(r, 0, "exec", full, "--", "container-exit", "0", NULL);
-}
-
-static void await_state(struct apply_rig *r, const char *name, const char *state)
-{
-	uint64_t deadline_ms = deadline_in(30000);
-
-	while (strcmp(apply_rig_text(r, name, "state"), state) != 0 && now_ms() < deadline_ms)
-		(void)usleep(5000);
-	cr_assert_str_eq(apply_rig_text(r, name, "state"), state);
 }
 
 /* Starts an apply of one step after the other; its first one waits at the gate that is returned,
@@ -67,18 +59,22 @@ Test(apply_meanwhile, a_clone_to_be_updated_that_fails_is_made_again_and_one_tha
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
 	auto_free char *id = xstrdup(apply_rig_text(&r, "web-1", "vm_id"));
 	kill_vm(&r, "web-0");
-	await_state(&r, "web-0", "failed");
+	apply_rig_await_state(&r, "web-0", "failed");
 	apply_rig_spec(&r, 64, 3, "    metadata: { n: \"1\" }\n");
 	auto_child struct child c = begin_apply(&r, &gate);
 
 	kill_vm(&r, "web-1");
 	end_vm(&r, "web-2");
-	await_state(&r, "web-1", "failed");
-	await_state(&r, "web-2", "stopped");
+	apply_rig_await_state(&r, "web-1", "failed");
+	apply_rig_await_state(&r, "web-2", "stopped");
 	end_apply(&r, &c, gate);
 	cr_expect(strstr(buf_str(&c.text), "\nplan: 0 to create, 2 to update, 1 to replace, "),
 		  "%s", buf_str(&c.text));
 	cr_expect_str_neq(apply_rig_text(&r, "web-1", "vm_id"), id);
+	const struct run_result *told = apply_rig_run(&r, 0, "events", NULL);
+	cr_expect_eq(
+		event_count(buf_str(&told->out), "type", "ready", "resource", "clone/web-1", NULL),
+		2, "%s", buf_str(&told->out));
 	cr_expect_str_eq(apply_rig_text(&r, "web-1", "state"), "ready");
 	cr_expect_str_eq(apply_rig_text(&r, "web-2", "state"), "stopped");
 	auto_free char *name = xasprintf("%s.web-1", r.name);
@@ -115,7 +111,7 @@ Test(apply_meanwhile, a_baseline_to_be_updated_that_fails_is_made_again)
 	auto_child struct child c = begin_apply(&r, &gate);
 
 	kill_vm(&r, "web");
-	await_state(&r, "web", "failed");
+	apply_rig_await_state(&r, "web", "failed");
 	end_apply(&r, &c, gate);
 	cr_expect(strstr(buf_str(&c.text), "\nplan: 1 to create, 1 to update, 0 to replace, "),
 		  "%s", buf_str(&c.text));

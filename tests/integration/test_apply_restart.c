@@ -49,19 +49,29 @@ static bool ran_once(const struct apply_rig *r)
 	return json_opt_str(status, "ended", NULL) || json_opt_u64(status, "restarts", 0) > 0;
 }
 
+/* The container exits 0. */
+static void end_first_run(struct apply_rig *r)
+{
+	auto_free char *name = xasprintf("%s.web-0", r->name);
+	const uint64_t deadline_ms = deadline_in(60000);
+
+	apply_rig_run(r, -1, "exec", name, "--", "container-exit", "0", NULL);
+	while (!ran_once(r)) {
+		cr_assert_lt(now_ms(), deadline_ms, "its first run does not end");
+		(void)usleep(1000);
+	}
+}
+
 /* The container exits 0, and before the VM is started again its supervisor is killed. */
 static void lose_it_between_runs(struct apply_rig *r)
 {
-	auto_free char *name = xasprintf("%s.web-0", r->name);
 	const uint64_t deadline_ms = deadline_in(60000);
 	bool lost = false;
 
 	while (!lost) {
 		cr_assert_lt(now_ms(), deadline_ms, "it was always started again before");
 		apply_rig_run(r, 0, "apply", r->spec, NULL);
-		apply_rig_run(r, -1, "exec", name, "--", "container-exit", "0", NULL);
-		while (!ran_once(r) && now_ms() < deadline_ms)
-			(void)usleep(1000);
+		end_first_run(r);
 		kill_supervisor(r);
 		lost = is_between_runs(r);
 	}
@@ -84,30 +94,18 @@ APPLY_TEST(apply_restart, always_holds_also_for_one_whose_supervisor_died_betwee
 	apply_rig_finish(&r);
 }
 
-static void await_ready(struct apply_rig *r)
-{
-	const uint64_t deadline_ms = deadline_in(60000);
-
-	while (strcmp(apply_rig_text(r, "web-0", "state"), "ready") != 0 && now_ms() < deadline_ms)
-		(void)usleep(5000);
-	cr_assert_str_eq(apply_rig_text(r, "web-0", "state"), "ready");
-}
-
 APPLY_TEST(apply_restart, what_is_changed_between_two_runs_is_there_in_the_next)
 {
 	auto_apply_rig struct apply_rig r;
-	const uint64_t deadline_ms = deadline_in(60000);
 
 	apply_rig_make(&r, 1, false);
 	auto_free char *name = xasprintf("%s.web-0", r.name);
 	apply_rig_spec(&r, 64, 1, "    restart: always\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
-	apply_rig_run(&r, -1, "exec", name, "--", "container-exit", "0", NULL);
-	while (!ran_once(&r) && now_ms() < deadline_ms)
-		(void)usleep(1000);
+	end_first_run(&r);
 	apply_rig_spec(&r, 64, 1, "    restart: always\n    metadata: { n: \"1\" }\n");
 	apply_rig_run(&r, 0, "apply", r.spec, NULL);
-	await_ready(&r);
+	apply_rig_await_state(&r, "web-0", "ready");
 	const struct run_result *out = apply_rig_run(&r, 0, "exec", name, "--", "identity", NULL);
 	cr_expect(strstr(buf_str(&out->out), "{\"n\":\"1\"}"), "%s", buf_str(&out->out));
 	apply_rig_finish(&r);

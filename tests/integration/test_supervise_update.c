@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "ctl.h"
+#include "file.h"
+#include "frame.h"
+#include "io.h"
 #include "parse.h"
 #include "supervise_rig.h"
 #include "xalloc.h"
@@ -100,6 +104,36 @@ static pid_t supervisor_of(const char *dir)
 	return (pid_t)json_opt_u64(o, "pid", 0);
 }
 
+/* Somebody asks to wait for its health; the request is there before anything that comes later. */
+static int begin_wait(const char *dir)
+{
+	static const char hello[] = "{\"proto\":1,\"fcvm\":\"test\"}";
+	static const char wait[] =
+		"{\"verb\":\"wait\",\"args\":{\"until\":\"healthy\",\"timeout_ms\":60000}}";
+	auto_free char *path = path_join(dir, CTL_SOCK);
+	const uint64_t deadline_ms = deadline_in(20000);
+	int fd = -1;
+
+	cr_assert_geq(io_unix_connect(path, deadline_ms, &fd, NULL), 0);
+	cr_assert_geq(frame_write(fd, CTL_HELLO, 0, hello, strlen(hello), deadline_ms, NULL), 0);
+	cr_assert_geq(frame_write(fd, CTL_REQUEST, 0, wait, strlen(wait), deadline_ms, NULL), 0);
+	return fd;
+}
+
+static void expect_wait_told(int fd, const char *what)
+{
+	auto_buf struct buf body = BUF_INIT(65536);
+	auto_json struct json_object *o = NULL;
+	struct frame f = {0};
+
+	while (f.type != CTL_REPLY)
+		cr_assert_geq(frame_read(fd, 65536, &f, &body, deadline_in(20000), NULL), 0,
+			      "it was hung up on");
+	cr_assert_geq(json_parse((const char *)f.body, f.len, &o, NULL), 0);
+	cr_expect_eq(strncmp(json_opt_str(o, "msg", ""), what, strlen(what)), 0, "%s",
+		     buf_str(&body));
+}
+
 ENGINE_TEST(supervise_update, a_clone_that_is_not_to_be_restarted_any_more_waits_for_nothing)
 {
 	const struct update_request req = {.restart = "no"};
@@ -108,7 +142,9 @@ ENGINE_TEST(supervise_update, a_clone_that_is_not_to_be_restarted_any_more_waits
 	pid_t pid = supervisor_of(dir);
 
 	lose_clone(&r, dir);
+	auto_close int waiter = begin_wait(dir);
 	update(dir, &req);
+	expect_wait_told(waiter, "the VM ended before it was");
 	rig_await_gone(pid);
 	cr_expect_str_eq(rig_status(dir, "state"), "failed");
 	cr_expect_str_eq(rig_status(dir, "ended"), "crashed");

@@ -2,20 +2,17 @@
  * asked to stop. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "client.h"
-#include "ctl.h"
 #include "file.h"
 #include "io.h"
 #include "json.h"
+#include "leaving.h"
 #include "proc.h"
 #include "run.h"
 #include "xalloc.h"
@@ -100,33 +97,6 @@ Test(client, what_a_dead_supervisor_wrote_last_is_what_counts)
 
 /* --- a stop that meets a supervisor at its end --- */
 
-#define LAST_STEPS_MS 300
-#define LAST_WORD 7 /* the status of one that was let go on to its end */
-
-/* Hangs up on the first caller when it listens, and takes a while to end. */
-static pid_t start_leaving(const char *dir, bool listens)
-{
-	auto_free char *path = path_join(dir, CTL_SOCK);
-	auto_close int sock = -1;
-
-	if (listens)
-		cr_assert_geq(io_unix_listen(path, 1, &sock, NULL), 0);
-	pid_t pid = fork();
-	cr_assert_geq(pid, 0);
-	if (pid > 0)
-		return pid;
-	if (listens) {
-		int fd = -1;
-
-		if (io_wait(sock, POLLIN, deadline_in(20000)) <= 0 ||
-		    (fd = accept4(sock, NULL, NULL, SOCK_CLOEXEC)) < 0)
-			_exit(1);
-		(void)close(fd);
-	}
-	(void)poll(NULL, 0, LAST_STEPS_MS);
-	_exit(LAST_WORD);
-}
-
 Test(client, a_stop_lets_a_supervisor_end_that_is_about_to)
 {
 	for (int listens = 0; listens <= 1; listens++) {
@@ -135,14 +105,11 @@ Test(client, a_stop_lets_a_supervisor_end_that_is_about_to)
 		struct supervisor_call call = {.dir = dir, .deadline_ms = deadline_in(20000)};
 		struct world w = {.dir = dir, .path = path};
 		struct err err = {0};
-		int status = 0;
 
-		pid_t pid = start_leaving(dir, listens);
+		pid_t pid = leaving_start(dir, listens);
 		cr_assert_eq(proc_id_of(pid, &w.self, NULL), 0);
 		put(&w, "\"state\":\"ready\"", true);
 		cr_expect_eq(supervisor_stop(&call, 0, &err), 0, "%s", err.msg);
-		cr_assert_eq(waitpid(pid, &status, 0), pid);
-		cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == LAST_WORD,
-			  "listens %d: status 0x%x", listens, (unsigned)status);
+		cr_expect(leaving_ended_well(pid), "listens %d", listens);
 	}
 }
