@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define HOLDER_MAX 200
+#define LOCKED_FLAGS (O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC)
 
 char *path_join(const char *dir, const char *name)
 {
@@ -65,7 +66,7 @@ struct replacement {
 	const void *data;
 	size_t len;
 	mode_t mode;
-	bool to_disk;
+	bool to_disk, locked;
 };
 
 static int write_beside(int fd, const char *beside, const struct replacement *w, struct err *err)
@@ -87,9 +88,11 @@ static int replace(const struct replacement *w, struct err *err)
 	const char *slash = strrchr(w->path, '/');
 	auto_free char *dir = parent_of(w->path);
 	/* Cut, so that the longest legal name still has room for the suffix. */
-	auto_free char *name = xasprintf(".%.200s.XXXXXX", slash ? slash + 1 : w->path);
+	auto_free char *name =
+		xasprintf(".%.200s.%s", slash ? slash + 1 : w->path, w->locked ? "new" : "XXXXXX");
 	auto_free char *beside = path_join(dir, name);
-	auto_close int fd = mkostemp(beside, O_CLOEXEC);
+	auto_close int fd =
+		w->locked ? open(beside, LOCKED_FLAGS, w->mode) : mkostemp(beside, O_CLOEXEC);
 
 	if (fd < 0)
 		return err_sys(err, "cannot write beside '%s'", w->path);
@@ -103,15 +106,15 @@ static int replace(const struct replacement *w, struct err *err)
 
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
 {
-	const struct replacement w = {path, data, len, mode, true};
+	const struct replacement w = {path, data, len, mode, .to_disk = true};
 
 	return replace(&w, err);
 }
 
-int file_replace_unsynced(const char *path, const void *data, size_t len, mode_t mode,
-			  struct err *err)
+int file_replace_locked(const char *path, const void *data, size_t len, bool to_disk,
+			struct err *err)
 {
-	const struct replacement w = {path, data, len, mode, false};
+	const struct replacement w = {path, data, len, 0600, to_disk, .locked = true};
 
 	return replace(&w, err);
 }

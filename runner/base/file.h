@@ -12,9 +12,10 @@
 
 /* Beside, fsync, rename, fsync of the directory: a reader sees the old or the new text whole. */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
-/* The same but for fsync: for what no other boot of the host reads. */
-int file_replace_unsynced(const char *path, const void *data, size_t len, mode_t mode,
-			  struct err *err);
+/* The same, mode 0600, for a file whose writers hold a lock of it: what a killed one left beside
+ * it, the next one uses. Not to_disk: for what no other boot of the host reads, so no fsync. */
+int file_replace_locked(const char *path, const void *data, size_t len, bool to_disk,
+			struct err *err);
 /* Reads a regular file of at most max bytes into out (reset first). -ENOENT passes through. */
 int file_read(const char *path, size_t max, struct buf *out, struct err *err);
 int file_write_fd(int fd, const void *data, size_t len, struct err *err);

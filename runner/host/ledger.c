@@ -144,7 +144,7 @@ static int write_of_boot(const char *path, struct buf *text, struct err *err)
 		return err_sys(err, "cannot write '%s'", path);
 	/* Of several pages a kill, or a full disk, may leave some. */
 	if (text->len > PAGE || st.st_size > PAGE)
-		return file_replace_unsynced(path, text->data, text->len, 0600, err);
+		return file_replace_locked(path, text->data, text->len, false, err);
 	return write_in_place(fd, (size_t)st.st_size, path, text, err);
 }
 
@@ -161,7 +161,7 @@ static int book_save(const struct book *t, struct err *err)
 			       LEDGER_TEXT_MAX);
 	if (t->range->of_boot)
 		return write_of_boot(t->path, &text, err);
-	return file_replace(t->path, buf_str(&text), text.len, 0600, err);
+	return file_replace_locked(t->path, buf_str(&text), text.len, true, err);
 }
 
 static void reclaim(struct book *t)

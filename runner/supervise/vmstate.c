@@ -212,5 +212,5 @@ int vmstate_save(const struct vmstate *s, struct err *err)
 	auto_json struct json_object *o = vmstate_to_json(s);
 	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY);
 
-	return file_replace_unsynced(s->path, text, strlen(text), 0600, err);
+	return file_replace_locked(s->path, text, strlen(text), false, err);
 }

@@ -1,6 +1,7 @@
 #include "ledger.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -271,6 +272,61 @@ Test(ledger, what_cannot_be_written_whole_leaves_the_old_text)
 	cr_expect_eq(n, 0);
 	/* What counts coverage writes at the process's end. */
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+}
+
+static unsigned files_in(const char *path)
+{
+	auto_closedir DIR *dir = opendir(path);
+	unsigned n = 0;
+
+	cr_assert_not_null(dir);
+	while (readdir(dir))
+		n++;
+	return n;
+}
+
+/* A limit of its own kills the child half-way through the text. */
+static void take_and_be_killed(const struct host *host, const char *owner, off_t limit)
+{
+	const struct rlimit files = {(rlim_t)limit, (rlim_t)limit};
+	int status = 0;
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid == 0) {
+		struct err err;
+		uint32_t n;
+
+		(void)signal(SIGXFSZ, SIG_DFL);
+		(void)setrlimit(RLIMIT_FSIZE, &files);
+		(void)ledger_take(host, "uid", owner, &n, &err);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ, "status %#x", status);
+}
+
+Test(ledger, writers_that_are_killed_leave_no_files)
+{
+	enum { LIMIT = 300, NAME = 80 };
+	auto_tmpdir char *tmp = tmpdir_new("ledger");
+	struct host host = host_in(tmp);
+	struct err err = {0};
+	unsigned before;
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < LIMIT / NAME; i++) {
+		auto_free char *owner = named_owner(&host, NAME, i);
+
+		cr_assert_eq(ledger_take(&host, "uid", owner, &n, &err), 0, "%s", err.msg);
+	}
+	before = files_in(host.ids_dir);
+	for (unsigned i = 0; i < 3; i++)
+		take_and_be_killed(&host, tmp, LIMIT);
+	cr_assert_eq(ledger_find(&host, "uid", tmp, &n, &err), 0, "%s", err.msg);
+	cr_assert_eq(ledger_take(&host, "uid", tmp, &n, &err), 0, "%s", err.msg);
+	cr_expect_eq(n, LEDGER_UID_FIRST + LIMIT / NAME);
+	cr_expect_eq(files_in(host.ids_dir), before);
 }
 
 /* An empty /var/lib of the test's own. */
