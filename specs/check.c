@@ -284,6 +284,19 @@ static void check_fleet(struct decode *d, const struct ypair *pair)
 	path_pop(&d->path, before);
 }
 
+static void check_name(struct decode *d)
+{
+	const struct fleet *fleet = d->fleet;
+
+	if (d->by_hand || !fleet->name || strcmp(fleet->name, FLEET_BY_HAND) != 0)
+		return;
+	size_t before = path_push(&d->path, "name");
+
+	(void)decode_fail_at(d, fleet->name_at,
+			     "'" FLEET_BY_HAND "' is the set of VMs made by hand; choose another");
+	path_pop(&d->path, before);
+}
+
 void check_spec(struct decode *d)
 {
 	static const struct {
@@ -296,6 +309,7 @@ void check_spec(struct decode *d)
 		{"fleets", check_fleet},
 	};
 
+	check_name(d);
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
 		check_each(d, ynode_get(d->root, checks[i].section), checks[i].section,
 			   checks[i].check);

@@ -13,7 +13,7 @@ __attribute__((format(printf, 5, 0))) static void report(struct decode *d, enum 
 {
 	auto_buf struct buf text = BUF_INIT(1024);
 	auto_buf struct buf hint = BUF_INIT(200);
-	struct diag_problem p = {.level = level, .at = at, .path = d->path.text};
+	struct diag_problem p = {.level = level, .class = ERR_SPEC, .at = at, .path = d->path.text};
 
 	if (set) {
 		buf_addf(&hint, "the value comes from --set %s", set);

@@ -32,6 +32,7 @@ struct decode {
 	bool early;        /* only fields with FIELD_EARLY */
 	bool partial;      /* required fields may be missing */
 	bool later;        /* everything here is refused */
+	bool by_hand;      /* no file says it */
 	size_t kept;       /* against DECODE_KEPT_MAX */
 };
 

@@ -13,6 +13,7 @@
 
 struct kept {
 	enum diag_level level;
+	enum err_class class;
 	struct place at;
 	size_t seq;
 	char *text; /* "PATH: SENTENCE" */
@@ -56,14 +57,20 @@ struct diag *diag_new(const char *name, const char *text, size_t len)
 	return d;
 }
 
-void diag_free(struct diag *d)
+static void forget(struct diag *d)
 {
-	if (!d)
-		return;
 	for (size_t i = 0; i < d->n; i++) {
 		free(d->kept[i].text);
 		free(d->kept[i].hint);
 	}
+	d->n = d->n_dropped = d->n_errors = 0;
+}
+
+void diag_free(struct diag *d)
+{
+	if (!d)
+		return;
+	forget(d);
 	free(d->kept);
 	free(d->lines);
 	free(d->text);
@@ -168,7 +175,8 @@ void diag_add(struct diag *d, const struct diag_problem *problem, const char *fm
 	struct kept *k = &d->kept[d->n];
 
 	va_start(ap, fmt);
-	*k = (struct kept){.level = problem->level, .at = problem->at, .seq = d->n};
+	*k = (struct kept){
+		.level = problem->level, .class = problem->class, .at = problem->at, .seq = d->n};
 	k->text = sentence(problem, fmt, ap);
 	va_end(ap);
 	if (problem->hint)
@@ -179,6 +187,26 @@ void diag_add(struct diag *d, const struct diag_problem *problem, const char *fm
 size_t diag_errors(const struct diag *d)
 {
 	return d->n_errors;
+}
+
+const char *diag_name(const struct diag *d)
+{
+	return d->name;
+}
+
+enum err_class diag_class(const struct diag *d)
+{
+	const struct kept *first = NULL;
+
+	for (size_t i = 0; i < d->n; i++) {
+		const struct kept *k = &d->kept[i];
+
+		if (k->level == DIAG_ERROR && (!first || k->class == ERR_SPEC))
+			first = k;
+		if (first && first->class == ERR_SPEC)
+			break;
+	}
+	return first ? first->class : ERR_SPEC;
 }
 
 static int by_place(const void *a, const void *b)
@@ -252,24 +280,32 @@ static void add_problem(const struct diag *d, const struct kept *k, struct buf *
 		buf_addf(out, "hint: %s\n", k->hint);
 }
 
-void diag_print(struct diag *d, struct buf *out)
+static void sort(struct diag *d)
 {
 	if (d->n > 1)
 		qsort(d->kept, d->n, sizeof(*d->kept), by_place);
+}
+
+const char *diag_first(struct diag *d, const char **ret_hint)
+{
+	sort(d);
+	for (size_t i = 0; i < d->n; i++) {
+		if (d->kept[i].level != DIAG_ERROR)
+			continue;
+		*ret_hint = d->kept[i].hint;
+		return d->kept[i].text;
+	}
+	return NULL;
+}
+
+void diag_print(struct diag *d, struct buf *out)
+{
+	sort(d);
 	for (size_t i = 0; i < d->n && i < DIAG_PRINT_MAX; i++)
 		add_problem(d, &d->kept[i], out);
 	if (d->n + d->n_dropped > DIAG_PRINT_MAX)
 		buf_addf(out, "and %zu more\n", d->n + d->n_dropped - DIAG_PRINT_MAX);
-}
-
-void diag_format(const struct diag *d, const struct diag_problem *problem, struct buf *out,
-		 const char *fmt, va_list ap)
-{
-	auto_free char *text = sentence(problem, fmt, ap);
-	auto_free char *hint = problem->hint ? clean_copy(problem->hint) : NULL;
-	struct kept k = {.level = problem->level, .at = problem->at, .text = text, .hint = hint};
-
-	add_problem(d, &k, out);
+	forget(d);
 }
 
 const char *diag_source(const struct diag *d, struct place at)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "buf.h"
+#include "err.h"
 #include "fleet.h"
 
 #define DIAG_PRINT_MAX 100 /* problems printed; then "and N more" */
@@ -17,6 +18,7 @@ enum diag_level { DIAG_ERROR, DIAG_WARNING };
 
 struct diag_problem { /* what is wrong where; hint may be NULL */
 	enum diag_level level;
+	enum err_class class;
 	struct place at;
 	const char *path; /* "fleets.web.count" */
 	const char *hint;
@@ -31,14 +33,15 @@ void diag_free_p(struct diag **d);
 __attribute__((format(printf, 3, 4))) void
 diag_add(struct diag *d, const struct diag_problem *problem, const char *fmt, ...);
 size_t diag_errors(const struct diag *d);
-/* Everything added so far, in file order, at most DIAG_PRINT_MAX. */
+/* What was added since the last call, in file order, at most DIAG_PRINT_MAX. Its errors are then
+ * counted anew. */
 void diag_print(struct diag *d, struct buf *out);
-/* One problem found later, straight to out; "PATH: SENTENCE" from fmt when problem->path is NULL.
- */
-__attribute__((format(printf, 4, 0))) void diag_format(const struct diag *d,
-						       const struct diag_problem *problem,
-						       struct buf *out, const char *fmt,
-						       va_list ap);
+/* The first of them, in file order, of those that are errors; NULL: there is none. ret_hint may be
+ * set to NULL. */
+const char *diag_first(struct diag *d, const char **ret_hint);
+const char *diag_name(const struct diag *d);
+/* What decides the exit status: ERR_SPEC when one of the errors is that, else the first one's. */
+enum err_class diag_class(const struct diag *d);
 
 /* The source from that place to the end of the text; "" for places outside it. */
 const char *diag_source(const struct diag *d, struct place at);

@@ -63,7 +63,7 @@ GROUP(group_defaults, "defaults", defaults_fields);
 static const struct field kernel_fields[] = {
 	{"package", FIELD_TEXT, .dflt = "linux-image-cloud-amd64", .class = CLASS_CASCADE,
 	 IN(kernel_spec, package), .doc = "Debian package the kernel is taken from."},
-	{"path", FIELD_PATH, .class = CLASS_CASCADE, IN(kernel_spec, path),
+	{"path", FIELD_PATH, .class = CLASS_CASCADE, AT(kernel_spec, path),
 	 .doc = "ELF vmlinux or bzImage (lz4, zstd) on this machine."},
 	{"url", FIELD_URL, .class = CLASS_CASCADE, .by = BY_PODMAN,
 	 .doc = "Where the kernel is fetched from; needs sha256."},
@@ -87,7 +87,7 @@ static GROUP(group_build, "build", build_fields);
 static const struct field rootfs_fields[] = {
 	{"build", FIELD_MAP, .flags = FIELD_INLINE, .group = &group_build, .class = CLASS_CASCADE,
 	 .doc = "A root made from packages."},
-	{"path", FIELD_PATH, .class = CLASS_CASCADE, IN(rootfs_spec, path),
+	{"path", FIELD_PATH, .class = CLASS_CASCADE, AT(rootfs_spec, path),
 	 .doc = "squashfs, erofs or ext4 image, or a directory, on this machine."},
 	{"sha256", FIELD_SHA256, .class = CLASS_CASCADE, IN(rootfs_spec, sha256),
 	 .doc = "Digest the file at path must have."},
@@ -102,7 +102,7 @@ GROUP_WITH(group_rootfs, "rootfs", rootfs_fields, "build|path", false);
 
 static const struct field image_fields[] = {
 	{"source", FIELD_SOURCE, .flags = FIELD_REQUIRED | FIELD_TEMPLATE, .class = CLASS_CASCADE,
-	 IN(image_spec, source),
+	 AT(image_spec, source),
 	 .doc = "oci-archive:FILE, docker-archive:FILE, oci:DIR or dir:DIR, relative to the "
 		"spec; also containers-storage: and docker://."},
 	{"platform", FIELD_TEXT, .dflt = "linux/amd64", .class = CLASS_CASCADE, .by = BY_PODMAN,

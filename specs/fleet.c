@@ -12,6 +12,8 @@
 #include "parse.h"
 #include "xalloc.h"
 
+#undef fleet_refuse /* an analyzer's, see fleet.h */
+
 static char *directory_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -57,6 +59,45 @@ static void decode_text_of_file(struct decode *d, const char *text, size_t len,
 	}
 }
 
+/* "baselines.vm-1a2b3c.memory: expected ..." in the command's word for that field. */
+static int say_by_hand(const struct fleet *fleet, struct err *err)
+{
+	const char *hint = NULL, *text = diag_first(fleet->diag, &hint);
+	const char *dot = strchr(text, '.'), *field = dot ? strchr(dot + 1, '.') : NULL;
+	enum err_class class = diag_class(fleet->diag);
+
+	for (const struct fleet_word *w = fleet->words; field && w->field; w++) {
+		size_t n = strlen(w->field);
+		const char *rest = field + 1 + n;
+
+		if (strncmp(field + 1, w->field, n) != 0 || !strchr(":.[", *rest))
+			continue;
+		(void)err_set(err, class, -EINVAL, "%s%s", w->word, strchr(rest, ':'));
+		return hint ? err_hint(err, "%s", hint) : -EINVAL;
+	}
+	(void)err_set(err, class, -EINVAL, "%s", text);
+	return hint ? err_hint(err, "%s", hint) : -EINVAL;
+}
+
+static int count_problems(const struct fleet *fleet, struct err *err)
+{
+	size_t n = diag_errors(fleet->diag);
+
+	if (n == 0)
+		return 0;
+	if (fleet->words)
+		return say_by_hand(fleet, err);
+	return err_set(err, diag_class(fleet->diag), -EINVAL, "%zu problem%s in '%.400s'", n,
+		       n == 1 ? "" : "s", diag_name(fleet->diag));
+}
+
+void fleet_print_problems(const struct fleet *fleet, struct buf *out)
+{
+	auto_buf struct buf unseen = BUF_INIT(0);
+
+	diag_print(fleet->diag, fleet->words ? &unseen : out);
+}
+
 /* name is what messages call the file, fleet->path and dir are what it is. */
 static int parse(struct fleet *fleet, const char *name, const char *text, size_t len,
 		 const struct fleet_options *options, struct buf *ret_problems, struct err *err)
@@ -64,17 +105,15 @@ static int parse(struct fleet *fleet, const char *name, const char *text, size_t
 	struct ytree tree = {0};
 	struct decode d = {.tree = &tree, .fleet = fleet};
 
+	fleet->words = options ? options->words : NULL;
+	d.by_hand = fleet->words != NULL;
 	fleet->diag = d.diag = diag_new(name, text, len);
 	decode_text_of_file(&d, text, len, options);
 	vars_free(&d.vars);
 	ytree_free(&tree);
-	diag_print(d.diag, ret_problems);
-	size_t n = diag_errors(d.diag);
-
-	if (n)
-		return err_set(err, ERR_SPEC, -EINVAL, "%zu problem%s in '%.400s'", n,
-			       n == 1 ? "" : "s", name);
-	return 0;
+	int r = count_problems(fleet, err);
+	fleet_print_problems(fleet, ret_problems);
+	return r;
 }
 
 int fleet_parse(const char *path, const char *text, size_t len, const struct fleet_options *options,
@@ -116,26 +155,22 @@ int fleet_load(const char *path, const struct fleet_options *options, struct fle
 	return 0;
 }
 
-void fleet_problem(const struct fleet *fleet, struct place at, struct buf *out, const char *fmt,
-		   ...)
+int fleet_refuse(const struct fleet *fleet, struct place at, const char *path, struct err *err)
 {
-	struct diag_problem problem = {.at = at};
-	va_list ap;
+	struct err why = err ? *err : (struct err){0};
+	struct diag_problem problem = {
+		.class = why.class, .at = at, .path = path, .hint = *why.hint ? why.hint : NULL};
 
-	va_start(ap, fmt);
-	diag_format(fleet->diag, &problem, out, fmt, ap);
-	va_end(ap);
+	if (!at.line || !err || !fleet->diag)
+		return err_wrap(err, "%s", path);
+	diag_add(fleet->diag, &problem, "%s", why.msg);
+	(void)count_problems(fleet, err);
+	return err->code = why.code;
 }
 
-static int refusal_by_place(const void *a, const void *b)
+size_t fleet_problems(const struct fleet *fleet)
 {
-	const struct refusal *x = a, *y = b;
-
-	if (x->at.line != y->at.line)
-		return x->at.line < y->at.line ? -1 : 1;
-	if (x->at.col != y->at.col)
-		return x->at.col < y->at.col ? -1 : 1;
-	return strcmp(x->path, y->path);
+	return fleet->diag ? diag_errors(fleet->diag) : 0;
 }
 
 int fleet_refuse_unavailable(const struct fleet *fleet, struct buf *ret_problems, struct err *err)
@@ -144,18 +179,20 @@ int fleet_refuse_unavailable(const struct fleet *fleet, struct buf *ret_problems
 
 	if (n == 0)
 		return 0;
-	auto_free struct refusal *sorted = xreallocarray(NULL, n, sizeof(*sorted));
+	for (size_t i = 0; i < n; i++) {
+		struct diag_problem problem = {.class = ERR_SPEC,
+					       .at = fleet->refusals[i].at,
+					       .path = fleet->refusals[i].path};
 
-	memcpy(sorted, fleet->refusals, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), refusal_by_place);
-	for (size_t i = 0; i < n && i < DIAG_PRINT_MAX; i++)
-		fleet_problem(fleet, sorted[i].at, ret_problems,
-			      "%s: not available in this version", sorted[i].path);
-	if (n > DIAG_PRINT_MAX)
-		buf_addf(ret_problems, "and %zu more\n", n - DIAG_PRINT_MAX);
+		diag_add(fleet->diag, &problem, "not available in this version");
+	}
+	int r = count_problems(fleet, err);
+	fleet_print_problems(fleet, ret_problems);
+	if (fleet->words)
+		return r;
 	return err_set(err, ERR_SPEC, -EOPNOTSUPP,
 		       "%zu field%s of '%.400s' %s not available in this version", n,
-		       n == 1 ? "" : "s", fleet->path, n == 1 ? "is" : "are");
+		       n == 1 ? "" : "s", diag_name(fleet->diag), n == 1 ? "is" : "are");
 }
 
 int fleet_clone_name(const struct fleet_spec *f, uint32_t index, char **ret, struct err *err)

@@ -26,6 +26,7 @@ struct kernel_spec {
 	struct place at;
 	char *package; /* or path */
 	char *path;    /* absolute */
+	struct place path_at;
 	char *sha256;
 	struct strv args;
 };
@@ -36,6 +37,7 @@ struct rootfs_spec {
 	char *suite;
 	struct strv packages; /* user's, beyond ours */
 	char *path;
+	struct place path_at;
 	char *sha256;
 	uint64_t size_bytes;
 	struct place size_at;
@@ -45,6 +47,7 @@ struct image_spec { /* named in images:, or made for an inline source: name = th
 	char *name;
 	struct place at;
 	char *source;
+	struct place source_at;
 	char *inlined; /* where: "baselines.web.image"; NULL in images: */
 };
 
@@ -200,6 +203,13 @@ struct policy_spec {
 	uint32_t build, boot, restore, health; /* parallelism 1 2 16 32 */
 };
 
+/* What a command calls the fields of a baseline it makes a spec for: "memory", "--memory". */
+struct fleet_word {
+	const char *field, *word;
+};
+
+#define FLEET_BY_HAND "default" /* the set of VMs made by hand */
+
 struct fleet {
 	char *path; /* real path of the first file */
 	char *dir;  /* its directory: relative sources start here */
@@ -226,11 +236,15 @@ struct fleet {
 	size_t n_fleets;
 	struct refusal *refusals; /* valid fields this version does not execute */
 	size_t n_refusals, cap_refusals;
-	struct diag *diag; /* source text, for errors found later; see diag.h */
+	struct diag *diag;              /* source text, for errors found later; see diag.h */
+	const struct fleet_word *words; /* of fleet_options */
 };
 
 struct fleet_options {
 	const struct strv *sets; /* "vars.tag=1.9", "fleets.web.count=5" */
+	/* Of a spec that no file holds, up to one without field: its first problem goes to err, in
+	 * these words, and none to ret_problems. NULL: it is a file's. */
+	const struct fleet_word *words;
 };
 
 /* Reads, decodes and checks. On spec problems returns -EINVAL with class ERR_SPEC; all problems
@@ -248,9 +262,16 @@ void fleet_free(struct fleet *fleet);
 void fleet_free_p(struct fleet **fleet);
 #define auto_fleet __attribute__((cleanup(fleet_free_p)))
 
-/* "FILE:L:C: error: PATH: SENTENCE", source line, caret: one problem found after loading. */
-void fleet_problem(const struct fleet *fleet, struct place at, struct buf *out, const char *fmt,
-		   ...) __attribute__((format(printf, 4, 5)));
+/* What err says of the field at that place becomes a problem found after loading, kept until it is
+ * printed; err, its code kept, then says how many there are. For a field that no file says (line 0)
+ * err is wrapped. */
+int fleet_refuse(const struct fleet *fleet, struct place at, const char *path, struct err *err);
+#ifdef FCVM_ANALYZE
+#define fleet_refuse(...) err_negative(fleet_refuse(__VA_ARGS__))
+#endif
+size_t fleet_problems(const struct fleet *fleet);
+/* "FILE:L:C: error: PATH: SENTENCE", source line, caret; in file order. They are then forgotten. */
+void fleet_print_problems(const struct fleet *fleet, struct buf *out);
 
 /* Clone names and metadata of index i, templates expanded; caller frees. The name is checked. */
 int fleet_clone_name(const struct fleet_spec *f, uint32_t index, char **ret, struct err *err);

@@ -47,8 +47,10 @@ __attribute__((format(printf, 4, 5))) static int problem(struct reader *r, struc
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
-	struct diag_problem p = {
-		.at = at, .path = r->path.len ? r->path.text : "yaml", .hint = hint};
+	struct diag_problem p = {.class = ERR_SPEC,
+				 .at = at,
+				 .path = r->path.len ? r->path.text : "yaml",
+				 .hint = hint};
 
 	diag_add(r->diag, &p, "%s", buf_str(&text));
 	return -EINVAL;

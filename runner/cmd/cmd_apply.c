@@ -57,7 +57,7 @@ static int run(struct command_ctx *ctx, const struct apply_flags *f, const char 
 	options.events_path = f->events;
 	options.json = f->json || (f->format && strcmp(f->format, "json") == 0);
 	options.spec_label = path ? path : "fleet.yaml";
-	r = reconcile_apply(ctx->host, fleet, &options, &changes, err);
+	r = loop_refused(fleet, reconcile_apply(ctx->host, fleet, &options, &changes, err));
 	if (r < 0 || !changes || options.json)
 		return r;
 	return closing_table(ctx, fleet->name, err);

@@ -36,6 +36,7 @@ static int run(struct command_ctx *ctx, const struct plan_flags *f, const char *
 
 		r = r < 0 ? r : printed;
 	}
+	(void)loop_refused(fleet, r);
 	if (r >= 0 && changes && f->detailed)
 		*ret_exit = EXIT_CHANGES;
 	return r;

@@ -8,6 +8,7 @@
 #include "json.h"
 #include "loop_options.h"
 #include "parse.h"
+#include "shape.h"
 #include "xalloc.h"
 
 #include <errno.h>
@@ -164,26 +165,47 @@ static int finish_fleet(struct fleet *fleet, const struct podman_flags *f, struc
 	return r < 0 ? err_wrap(err, "--publish") : 0;
 }
 
+/* A name would be an entry of images, and this spec has none. */
+static int check_image(const char *image, struct err *err)
+{
+	if (strchr(image, ':'))
+		return 0;
+	return err_set(err, ERR_SPEC, -EINVAL, "IMAGE: expected %s, got '%s'", shape_sources,
+		       image);
+}
+
 static int make_fleet(const struct host *host, const struct podman_flags *f, const char *name,
 		      const struct strv *args, struct fleet **ret, struct err *err)
 {
 	auto_free char *text = NULL;
 	auto_free char *cwd = getcwd(NULL, 0);
-	const struct strv no_sets = {0};
-	const struct fleet_options options = {.sets = &no_sets};
+	static const struct fleet_word words[] = {
+		{"image", "IMAGE"},
+		{"memory", "--memory"},
+		{"cpus", "--cpus"},
+		{"network", "--network"},
+		{"workdir", "--workdir"},
+		{"user", "--user"},
+		{"environment", "--env"},
+		{"command", "COMMAND"},
+		{"volumes", "--volume"},
+		{"source", "--volume"},
+		{NULL, NULL},
+	};
+	const struct fleet_options options = {.words = words};
 	auto_buf struct buf problems = BUF_INIT(SIZE_MAX);
 
 	if (!cwd)
 		return err_sys(err, "cannot tell the current directory");
 	/* Relative sources start where the user stands. */
 	auto_free char *path = xasprintf("%s/podman run", cwd);
-	int r = spec_text(host, f, name, args, &text, err);
+	int r = check_image(args->v[0], err);
+	if (r >= 0)
+		r = spec_text(host, f, name, args, &text, err);
 	if (r >= 0)
 		r = fleet_parse(path, text, strlen(text), &options, ret, &problems, err);
 	if (r >= 0 && (r = finish_fleet(*ret, f, &problems, err)) < 0)
 		fleet_free_p(ret);
-	if (problems.len)
-		(void)io_write_full(STDERR_FILENO, problems.data, problems.len, 0, NULL);
 	return r;
 }
 

@@ -21,18 +21,22 @@ int load_fleet(const char *path, const struct strv *sets, struct fleet **ret, st
 	r = fleet_load(path, &options, &fleet, &problems, err);
 	if (r >= 0)
 		r = fleet_refuse_unavailable(fleet, &problems, err);
-	if (r >= 0 && strcmp(fleet->name, SET_IMPERATIVE) == 0) {
-		fleet_problem(fleet, fleet->name_at, &problems,
-			      "name: '%s' is the set of VMs made by hand; choose another",
-			      SET_IMPERATIVE);
-		r = err_set(err, ERR_SPEC, -EINVAL, "1 problem in '%.400s'", path);
-	}
 	if (problems.len)
 		(void)io_write_full(STDERR_FILENO, problems.data, problems.len, 0, NULL);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(fleet);
 	return 0;
+}
+
+int loop_refused(const struct fleet *fleet, int r)
+{
+	auto_buf struct buf problems = BUF_INIT(SIZE_MAX);
+
+	fleet_print_problems(fleet, &problems);
+	if (problems.len)
+		(void)io_write_full(STDERR_FILENO, problems.data, problems.len, 0, NULL);
+	return r;
 }
 
 static int print(void *data, const char *text, struct err *err)

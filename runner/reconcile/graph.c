@@ -263,11 +263,15 @@ static int add_clone(struct graph *g, const struct fleet *fleet, const struct fl
 
 	if (r < 0)
 		return r;
-	if (map_has(vm_names, name))
-		return err_set(err, ERR_SPEC, -EEXIST,
-			       "%s:%u:%u: fleets.%s: clone '%s' has the name of a baseline; give "
-			       "the fleet another name or a name template",
-			       fleet->path, f->at.line, f->at.col, f->name, name);
+	if (map_has(vm_names, name)) {
+		auto_free char *path = xasprintf("fleets.%s", f->name);
+
+		(void)err_set(err, ERR_SPEC, -EEXIST,
+			      "clone '%s' has the name of a baseline; give the fleet another name "
+			      "or a name template",
+			      name);
+		return fleet_refuse(fleet, f->at, path, err);
+	}
 	*ret = graph_add(g, RESOURCE_CLONE, name, f, index);
 	return 0;
 }

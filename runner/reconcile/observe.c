@@ -68,17 +68,34 @@ static bool needs_digest(const struct node *node, const struct seen *seen)
 	return node->n_users > 0 || seen->record;
 }
 
-static int observe_nodes(const struct resource_ctx *ctx, struct gather *ga, struct err *err)
+/* What is wrong with the spec is told of all nodes; anything else ends it. */
+static int observe_each(const struct resource_ctx *ctx, struct gather *ga, struct err *err)
 {
 	struct graph *g = ga->g;
+	struct err why = {0}, told = {0};
 
 	for (size_t i = 0; i < g->n; i++) {
 		const struct resource_ops *ops = g->ops[g->nodes[i].kind];
-		int r = ops->observe(ctx, &g->nodes[i], &ga->seen[i], err);
+		size_t before = ctx->fleet ? fleet_problems(ctx->fleet) : 0;
 
-		if (r < 0)
-			return r;
+		if (ops->observe(ctx, &g->nodes[i], &ga->seen[i], &why) >= 0)
+			continue;
+		told = why;
+		if (!ctx->fleet || fleet_problems(ctx->fleet) == before)
+			break;
 	}
+	if (told.code < 0 && err)
+		*err = told;
+	return told.code;
+}
+
+static int observe_nodes(const struct resource_ctx *ctx, struct gather *ga, struct err *err)
+{
+	struct graph *g = ga->g;
+	int r = observe_each(ctx, ga, err);
+
+	if (r < 0)
+		return r;
 	for (size_t k = 0; k < g->n_wanted; k++) {
 		size_t i = g->order[k];
 

@@ -169,11 +169,17 @@ int reconcile_apply(const struct host *host, const struct fleet *fleet,
 	struct execute_result result;
 	int r = session_open(host, fleet, fleet->name, "apply", options, &run, err);
 
-	if (r < 0 || (r = session_observe(&run, NULL, err)) < 0)
+	if (r < 0)
 		return r;
-	plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
-	if ((r = tell_plan(&run, err)) < 0 || (r = reconcile_admit(&run, err)) < 0 ||
-	    (r = session_execute(&run, &result, err)) < 0)
+	if ((r = session_observe(&run, NULL, err)) >= 0) {
+		plan_build(&run.ctx, &run.graph, run.seen, true, &run.plan);
+		r = tell_plan(&run, err);
+	}
+	if (r < 0 || (r = reconcile_admit(&run, err)) < 0) {
+		session_refuse(&run, err);
+		return r;
+	}
+	if ((r = session_execute(&run, &result, err)) < 0)
 		return end_failed(&run, r, err);
 	*ret_changes = !plan_is_empty(&run.plan);
 	return journal_close(TAKE_PTR(run.journal), "done", err);

@@ -12,8 +12,39 @@
 #include "vmgroup.h"
 #include "xalloc.h"
 
+static void emit_summary(struct session *run, const struct execute_result *res,
+			 const struct err *why)
+{
+	if (!run->events)
+		return;
+	struct json_object *o = events_new(run->events, "summary");
+	json_add_u64(o, "done", res->done - res->unlisted_done);
+	json_add_u64(o, "failed", res->failed + res->killed);
+	json_add_u64(o, "not_tried", res->not_tried - res->unlisted_not_tried);
+	json_add_u64(o, "elapsed_ms", now_ms() - run->started_ms);
+	if (why)
+		json_add_str(o, "error", why->msg);
+	events_emit(run->events, o);
+}
+
+void session_refuse(struct session *run, const struct err *why)
+{
+	const struct execute_result none = {0};
+
+	emit_summary(run, &none, why);
+	(void)journal_close(TAKE_PTR(run->journal), why->msg, NULL);
+	if (!run->set.is_new)
+		return;
+	events_close_p(&run->events);
+	(void)set_remove(&run->set, NULL);
+}
+
 void session_close(struct session *run)
 {
+	static const struct err unsaid = {.msg = "ended before its first step"};
+
+	if (run->journal)
+		session_refuse(run, &unsaid);
 	observe_free(run->seen, run->graph.n);
 	plan_free(&run->plan);
 	graph_free(&run->graph);
@@ -161,6 +192,7 @@ int session_open(const struct host *host, const struct fleet *fleet, const char 
 	/* Ports of the dead would be in the way of the living. */
 	if (fleet && (r = resource_sweep_networks(host, err)) < 0)
 		return r;
+	run.ctx.after_kill = last.unfinished;
 	settle(ret, &run);
 	say_unfinished(ret, &last);
 	return 0;
@@ -171,18 +203,6 @@ int session_observe(struct session *run, struct buf *skipped, struct err *err)
 	int r = graph_build(run->ctx.fleet, &run->choice, &run->graph, err);
 
 	return r < 0 ? r : observe_all(&run->ctx, &run->graph, skipped, &run->seen, err);
-}
-
-static void emit_summary(struct session *run, const struct execute_result *res)
-{
-	if (!run->events)
-		return;
-	struct json_object *o = events_new(run->events, "summary");
-	json_add_u64(o, "done", res->done - res->unlisted_done);
-	json_add_u64(o, "failed", res->failed + res->killed);
-	json_add_u64(o, "not_tried", res->not_tried - res->unlisted_not_tried);
-	json_add_u64(o, "elapsed_ms", now_ms() - run->started_ms);
-	events_emit(run->events, o);
 }
 
 static enum err_class class_of(const struct execute_result *res)
@@ -250,6 +270,6 @@ int session_execute(struct session *run, struct execute_result *ret, struct err 
 	};
 	int r = execute_plan(&x, ret, err);
 
-	emit_summary(run, ret);
+	emit_summary(run, ret, NULL);
 	return r < 0 ? r : judge(ret, err);
 }

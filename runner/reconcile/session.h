@@ -60,6 +60,9 @@ void session_close(struct session *run);
 
 /* Graph, observation: run->graph and run->seen. */
 int session_observe(struct session *run, struct buf *skipped, struct err *err);
+/* The run ends before its first step: events and journal say why, and a set that was made for it
+ * goes again. session_close() does it for a run whose journal is still open. */
+void session_refuse(struct session *run, const struct err *why);
 /* Executes run->plan; the result's sentence and class go to err. */
 int session_execute(struct session *run, struct execute_result *ret, struct err *err);
 

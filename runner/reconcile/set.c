@@ -142,6 +142,16 @@ static int save_owner(const struct host *host, const struct set *s, const char *
 	return json_save(path, o, err);
 }
 
+static bool is_empty(const char *dir)
+{
+	auto_closedir DIR *d = opendir(dir);
+
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] != '.' && strcmp(e->d_name, "lock") != 0)
+			return false;
+	return d != NULL;
+}
+
 static int own(const struct host *host, const struct set_open *how, struct set *s, struct err *err)
 {
 	auto_free char *path = NULL;
@@ -151,6 +161,7 @@ static int own(const struct host *host, const struct set_open *how, struct set *
 		return r;
 	if (r == -ENOENT) {
 		io_uuid(s->uuid);
+		s->is_new = how->create && is_empty(s->dir);
 		return how->create ? save_owner(host, s, how->spec_path, err) : 0;
 	}
 	if (!how->spec_path || strcmp(path, how->spec_path) == 0)

@@ -8,14 +8,16 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "fleet.h"
 #include "host.h"
 
-#define SET_IMPERATIVE "default" /* of VMs made by hand */
+#define SET_IMPERATIVE FLEET_BY_HAND
 
 struct set {
 	char *name, *dir;
 	char uuid[37];
 	int lock_fd; /* -1 while not locked */
+	bool is_new; /* made by this set_open(): nothing else is in its directory */
 };
 #define auto_set __attribute__((cleanup(set_close)))
 

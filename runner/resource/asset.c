@@ -5,17 +5,19 @@
 
 #include "cleanup.h"
 #include "record.h"
+#include "xalloc.h"
 
 #define ASSET_DEADLINE_MS (45u * 60 * 1000)
 
-int resource_wrap(const struct resource_ctx *ctx, const struct node *node, struct err *err)
+int asset_refuse(const struct resource_ctx *ctx, const struct node *node, const char *field,
+		 struct place at, struct err *err)
 {
-	struct place at = {0};
-	auto_free char *path = resource_spec_path(node, &at);
+	struct place entry_at = {0};
+	auto_free char *entry = resource_spec_path(node, &entry_at);
+	auto_free char *path = xasprintf("%s.%s", entry, field);
 
-	if (!at.line) /* built in */
-		return err_wrap(err, "%s", path);
-	return err_wrap(err, "%s:%u:%u: %s", ctx->fleet->path, at.line, at.col, path);
+	return at.line ? fleet_refuse(ctx->fleet, at, path, err)
+		       : fleet_refuse(ctx->fleet, entry_at, entry, err);
 }
 
 static bool same_source(const struct field_list *want, struct json_object *record)

@@ -12,6 +12,10 @@ void asset_seen_same(bool same, const char *content, struct seen *seen);
 /* As resource_diff_fields, and other bytes under the same name are a replacement. */
 enum change asset_diff(const struct node *node, const struct field_list *want,
 		       const struct seen *seen, struct reasons *why);
+/* What err says of the node's source is a problem of the spec; at: the place of `field`, line 0
+ * when nobody wrote that. Returns as err_set(). */
+int asset_refuse(const struct resource_ctx *ctx, const struct node *node, const char *field,
+		 struct place at, struct err *err);
 uint64_t asset_deadline_ms(const struct node *node);
 /* Saves the record of what was built. extra: {"key": "value"} members for the reader, or NULL.
  * Refuses to go on when what stands on it was made with other bytes. */

@@ -2,9 +2,11 @@
 #include <string.h>
 
 #include "choose_net.h"
+#include "cleanup.h"
 #include "engine.h"
 #include "memserver.h"
 #include "resource.h"
+#include "xalloc.h"
 
 const char *resource_backend(const struct resource_choice *choice, const struct snapshot_spec *s)
 {
@@ -40,79 +42,90 @@ static const char *wished(const struct host *host, const char *wish, const struc
 	return fleet && !is_auto(fleet->engine) ? fleet->engine : "auto";
 }
 
+static int refuse(const struct fleet *fleet, struct place at, const char *section, const char *name,
+		  const char *field, struct err *err)
+{
+	auto_free char *path = xasprintf("%s.%s.%s", section, name, field);
+
+	return fleet_refuse(fleet, at, path, err);
+}
+
 static int check_backends(const struct fleet *fleet, const struct resource_choice *choice,
 			  struct err *err)
 {
-	for (size_t i = 0; fleet && i < fleet->n_snapshots; i++) {
+	int r = 0;
+
+	for (size_t i = 0; i < fleet->n_snapshots; i++) {
 		const struct snapshot_spec *s = &fleet->snapshots[i];
 
 		if (choice->uffd || strcmp(s->backend, "uffd") != 0)
 			continue;
-		(void)err_set(err, ERR_HOST, -EPERM,
-			      "%s:%u:%u: snapshots.%s.memory.backend: uffd is not possible here: "
-			      "%s",
-			      fleet->path, s->backend_at.line, s->backend_at.col, s->name,
+		(void)err_set(err, ERR_HOST, -EPERM, "uffd is not possible here: %s",
 			      choice->uffd_why);
-		return err_hint(err, "backend: auto falls back to file");
+		(void)err_hint(err, "backend: auto falls back to file");
+		r = refuse(fleet, s->backend_at, "snapshots", s->name, "memory.backend", err);
 	}
-	return 0;
+	return r;
 }
 
 static int check_sandboxes(const struct fleet *fleet, const char *engine,
 			   const struct engine_caps *caps, struct err *err)
 {
-	for (size_t i = 0; fleet && i < fleet->n_baselines; i++) {
+	int r = 0;
+
+	for (size_t i = 0; i < fleet->n_baselines; i++) {
 		const struct baseline_spec *b = &fleet->baselines[i];
 
 		if (caps->jailer[0] || strcmp(b->sandbox, "jailer") != 0)
 			continue;
 		if (caps->jailer_why[0])
-			(void)err_set(err, ERR_HOST, -EPERM,
-				      "%s:%u:%u: baselines.%s.sandbox: jailer is not possible "
-				      "here: %s",
-				      fleet->path, b->sandbox_at.line, b->sandbox_at.col, b->name,
+			(void)err_set(err, ERR_HOST, -EPERM, "jailer is not possible here: %s",
 				      caps->jailer_why);
 		else
 			(void)err_set(err, ERR_HOST, -EPERM,
-				      "%s:%u:%u: baselines.%s.sandbox: jailer is not possible "
-				      "here: engine %s has none",
-				      fleet->path, b->sandbox_at.line, b->sandbox_at.col, b->name,
-				      engine);
-		return err_hint(err, "sandbox: namespace needs no jailer; 'fcvm doctor' says what "
-				     "is installed");
+				      "jailer is not possible here: engine %s has none", engine);
+		(void)err_hint(err, "sandbox: namespace needs no jailer; 'fcvm doctor' says what "
+				    "is installed");
+		r = refuse(fleet, b->sandbox_at, "baselines", b->name, "sandbox", err);
 	}
-	return 0;
-}
-
-static int refuse_huge_pages(const struct fleet *fleet, const struct baseline_spec *b,
-			     const char *why, struct err *err)
-{
-	return err_set(err, ERR_HOST, -EOPNOTSUPP,
-		       "%s:%u:%u: baselines.%s.huge_pages: 2M is not possible here: %s",
-		       fleet->path, b->huge_pages_at.line, b->huge_pages_at.col, b->name, why);
+	return r;
 }
 
 static int check_huge_pages(const struct fleet *fleet, const struct engine_ops *ops,
 			    const struct resource_choice *choice, struct err *err)
 {
-	for (size_t i = 0; fleet && i < fleet->n_baselines; i++) {
-		const struct baseline_spec *b = &fleet->baselines[i];
-		char why[300];
+	int r = 0;
 
-		if (b->huge_pages == HUGE_PAGES_NONE)
+	for (size_t i = 0; i < fleet->n_baselines; i++) {
+		const struct baseline_spec *b = &fleet->baselines[i];
+		bool can = ops->can & ENGINE_HUGE_PAGES;
+
+		if (b->huge_pages == HUGE_PAGES_NONE || (can && choice->uffd))
 			continue;
-		if (!(ops->can & ENGINE_HUGE_PAGES)) {
-			(void)snprintf(why, sizeof(why), "engine %s has none", ops->name);
-			(void)refuse_huge_pages(fleet, b, why, err);
-			return err_hint(err, "engine: firecracker has them");
+		if (can) {
+			(void)err_set(err, ERR_HOST, -EOPNOTSUPP,
+				      "2M is not possible here: clones need a page server, and %s",
+				      choice->uffd_why);
+		} else {
+			(void)err_set(err, ERR_HOST, -EOPNOTSUPP,
+				      "2M is not possible here: engine %s has none", ops->name);
+			(void)err_hint(err, "engine: firecracker has them");
 		}
-		if (!choice->uffd) {
-			(void)snprintf(why, sizeof(why), "clones need a page server, and %.200s",
-				       choice->uffd_why);
-			return refuse_huge_pages(fleet, b, why, err);
-		}
+		r = refuse(fleet, b->huge_pages_at, "baselines", b->name, "huge_pages", err);
 	}
-	return 0;
+	return r;
+}
+
+/* All that is wrong with the spec on this host is told. */
+static int check(const struct host *host, const struct fleet *fleet, const struct engine_ops *ops,
+		 const struct engine_caps *caps, struct resource_choice *choice, struct err *err)
+{
+	int sandbox = check_sandboxes(fleet, ops->name, caps, err);
+	int backend = check_backends(fleet, choice, err);
+	int pages = check_huge_pages(fleet, ops, choice, err);
+	int network = choose_network(host, fleet, choice, err);
+
+	return sandbox < 0 ? sandbox : backend < 0 ? backend : pages < 0 ? pages : network;
 }
 
 /* What plan says of tcg by itself need not be said twice. */
@@ -146,13 +159,7 @@ int resource_choose(const struct host *host, const char *wish, const struct flee
 		c.uffd = memserver_uffd_permitted(c.uffd_why, sizeof(c.uffd_why));
 	else
 		snprintf(c.uffd_why, sizeof(c.uffd_why), "engine %s cannot", ops->name);
-	r = check_sandboxes(fleet, ops->name, &caps, err);
-	if (r >= 0)
-		r = check_backends(fleet, &c, err);
-	if (r >= 0)
-		r = check_huge_pages(fleet, ops, &c, err);
-	if (r >= 0)
-		r = choose_network(host, fleet, &c, err);
+	r = fleet ? check(host, fleet, ops, &caps, &c, err) : choose_network(host, NULL, &c, err);
 	if (r < 0)
 		return r;
 	*ret = c;

@@ -8,6 +8,7 @@
 #include "proc.h"
 #include "userns.h"
 #include "vm_net.h"
+#include "xalloc.h"
 
 /* Who names a network, for messages. */
 struct user {
@@ -49,11 +50,12 @@ static int refuse(const struct user *u, enum net_mode mode, const struct lack *l
 		  struct err *err)
 {
 	const struct place *said = &u->network->mode_at;
-	auto_free char *place = vm_net_place(u->fleet, said->line ? *said : u->at);
+	auto_free char *path = xasprintf("%s.%s.network", u->section, u->name);
 
-	(void)err_set(err, ERR_HOST, -EPERM, "%s%s.%s.network: %s is not possible here: %s", place,
-		      u->section, u->name, net_mode_name(mode), lack->why);
-	return err_hint(err, "%s", lack->hint);
+	(void)err_set(err, ERR_HOST, -EPERM, "%s is not possible here: %s", net_mode_name(mode),
+		      lack->why);
+	(void)err_hint(err, "%s", lack->hint);
+	return fleet_refuse(u->fleet, said->line ? *said : u->at, path, err);
 }
 
 static int check_user(const struct lack *lacks, const struct user *u,
@@ -81,43 +83,49 @@ static int check_ports(const struct user *u, size_t n_ports, struct place at,
 		       const struct resource_choice *choice, struct err *err)
 {
 	bool is_auto = strcmp(u->network->mode, "auto") == 0;
-	auto_free char *place = vm_net_place(u->fleet, at);
+	auto_free char *path = xasprintf("%s.%s.ports", u->section, u->name);
 
 	if (n_ports == 0 || vm_net_mode(choice, u->network) != NET_NONE)
 		return 0;
-	if (!is_auto)
-		return err_set(err, ERR_SPEC, -EINVAL,
-			       "%s%s.%s.ports: network none publishes nothing", place, u->section,
-			       u->name);
-	return err_set(err, ERR_HOST, -EPERM,
-		       "%s%s.%s.ports: network auto means none here, which publishes nothing: %s",
-		       place, u->section, u->name, choice->nic_why);
+	if (is_auto)
+		(void)err_set(err, ERR_HOST, -EPERM,
+			      "network auto means none here, which publishes nothing: %s",
+			      choice->nic_why);
+	else
+		(void)err_set(err, ERR_SPEC, -EINVAL, "network none publishes nothing");
+	return fleet_refuse(u->fleet, at, path, err);
+}
+
+static int check_vm(const struct lack *lacks, const struct user *u, size_t n_ports,
+		    struct place ports_at, const struct resource_choice *choice, struct err *err)
+{
+	int r = check_user(lacks, u, choice, err);
+
+	return r < 0 ? r : check_ports(u, n_ports, ports_at, choice, err);
 }
 
 static int check_fleet(const struct host *host, const struct fleet *fleet,
 		       const struct resource_choice *choice, struct err *err)
 {
 	struct lack lacks[NET_ROOTLESS + 1] = {0};
-	int r = 0;
+	int refused = 0;
 
 	find_lacks(host, fleet, choice, lacks);
-	for (size_t i = 0; r >= 0 && i < fleet->n_baselines; i++) {
+	for (size_t i = 0; i < fleet->n_baselines; i++) {
 		const struct baseline_spec *b = &fleet->baselines[i];
 		const struct user u = {fleet, "baselines", b->name, b->network, b->network_at};
+		int r = check_vm(lacks, &u, b->n_ports, (struct place){0}, choice, err);
 
-		r = check_user(lacks, &u, choice, err);
-		if (r >= 0)
-			r = check_ports(&u, b->n_ports, (struct place){0}, choice, err);
+		refused = r < 0 ? r : refused;
 	}
-	for (size_t i = 0; r >= 0 && i < fleet->n_fleets; i++) {
+	for (size_t i = 0; i < fleet->n_fleets; i++) {
 		const struct fleet_spec *f = &fleet->fleets[i];
 		const struct user u = {fleet, "fleets", f->name, f->network, f->network_at};
+		int r = check_vm(lacks, &u, f->n_ports, f->ports_at, choice, err);
 
-		r = check_user(lacks, &u, choice, err);
-		if (r >= 0)
-			r = check_ports(&u, f->n_ports, f->ports_at, choice, err);
+		refused = r < 0 ? r : refused;
 	}
-	return r;
+	return refused;
 }
 
 int choose_network(const struct host *host, const struct fleet *fleet,

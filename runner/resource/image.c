@@ -23,6 +23,16 @@ static void image_describe(const struct resource_ctx *ctx, const struct node *no
 	field_list_add(ret, entry, "source", CHANGE_NONE, at, i->source);
 }
 
+static int refuse(const struct resource_ctx *ctx, const struct node *node, struct err *err)
+{
+	const struct image_spec *i = node->spec;
+	struct place at = i->source_at;
+
+	if (i->inlined) /* it is the whole entry */
+		at.line = 0;
+	return asset_refuse(ctx, node, "source", at, err);
+}
+
 static int image_observe(const struct resource_ctx *ctx, const struct node *node, struct seen *seen,
 			 struct err *err)
 {
@@ -37,10 +47,10 @@ static int image_observe(const struct resource_ctx *ctx, const struct node *node
 		return 0;
 	int r = image_resolve(i->source, ctx->fleet->dir, digest, err);
 	if (r < 0)
-		return resource_wrap(ctx, node, err);
+		return refuse(ctx, node, err);
 	r = image_lookup(ctx->host, digest, &have, err);
 	if (r < 0)
-		return resource_wrap(ctx, node, err);
+		return refuse(ctx, node, err);
 	same = seen->record && strcmp(json_opt_str(seen->record, "oci_digest", ""), digest) == 0;
 	asset_seen_same(same, r == 1 ? have.content : NULL, seen);
 	if (r == 1)

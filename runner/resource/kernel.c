@@ -39,16 +39,17 @@ static int kernel_observe(const struct resource_ctx *ctx, const struct node *nod
 			  struct seen *seen, struct err *err)
 {
 	auto_field_list struct field_list want = {0};
+	const struct kernel_spec *k = node->spec;
 	struct kernel_have have = {0};
 
 	seen->exists = seen->record != NULL;
 	seen->healthy = true;
-	if (!node->spec)
+	if (!k)
 		return 0;
-	struct kernel_want w = want_of(node->spec);
+	struct kernel_want w = want_of(k);
 	int r = kernel_lookup(ctx->host, &w, &have, err);
 	if (r < 0)
-		return resource_wrap(ctx, node, err);
+		return asset_refuse(ctx, node, "path", k->path_at, err);
 	kernel_describe(ctx, node, &want);
 	asset_seen(&want, r == 1 ? have.digest : NULL, seen);
 	if (r == 1)

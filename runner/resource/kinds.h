@@ -49,8 +49,6 @@ __attribute__((format(printf, 3, 4))) int resource_note(const struct resource_ct
 							struct err *err, const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) void resource_say(const struct resource_ctx *ctx,
 							const char *fmt, ...);
-/* Puts the node's place in the spec before the sentence: "FILE:L:C: kernels.default: ...". */
-int resource_wrap(const struct resource_ctx *ctx, const struct node *node, struct err *err);
 struct asset_progress resource_progress(const struct resource_ctx *ctx);
 /* A call to the supervisor in dir, bounded by the step's deadline. */
 struct supervisor_call resource_call(const struct resource_ctx *ctx, const char *dir);

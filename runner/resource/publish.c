@@ -80,10 +80,9 @@ static bool is_ours(const struct ours *ours, pid_t pid)
 static int refuse(const struct resource_ctx *ctx, const struct vm_net_port *want,
 		  const struct err *how, struct err *err)
 {
-	auto_free char *place = vm_net_place(ctx->fleet, want->at);
-
-	(void)err_set(err, ERR_HOST, how->code, "%s%s: %s", place, want->path, how->msg);
-	return err_hint(err, "%s", how->hint);
+	(void)err_set(err, ERR_HOST, how->code, "%s", how->msg);
+	(void)err_hint(err, "%s", how->hint);
+	return fleet_refuse(ctx->fleet, want->at, want->path, err);
 }
 
 static int refuse_taken(const struct resource_ctx *ctx, const struct vm_net_port *want,

@@ -89,6 +89,7 @@ struct resource_ctx {
 	bool last_user;       /* nothing else of this run needs what this step needs */
 	bool foreground;      /* VMs are our children and die with us */
 	bool no_wait;         /* started is enough, health may follow */
+	bool after_kill;      /* the run before was cut off: its requests may be under way */
 	/* Both may be NULL. note goes to the journal before a side effect inside a verb. */
 	void (*say)(void *data, const char *text);
 	int (*note)(void *data, const char *what, struct err *err);

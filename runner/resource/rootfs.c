@@ -42,16 +42,17 @@ static int rootfs_observe(const struct resource_ctx *ctx, const struct node *nod
 			  struct seen *seen, struct err *err)
 {
 	auto_field_list struct field_list want = {0};
+	const struct rootfs_spec *spec = node->spec;
 	struct rootfs_have have = {0};
 
 	seen->exists = seen->record != NULL;
 	seen->healthy = true;
-	if (!node->spec)
+	if (!spec)
 		return 0;
-	struct rootfs_want w = want_of(node->spec);
+	struct rootfs_want w = want_of(spec);
 	int r = rootfs_lookup(ctx->host, &w, &have, err);
 	if (r < 0)
-		return resource_wrap(ctx, node, err);
+		return asset_refuse(ctx, node, "path", spec->path_at, err);
 	rootfs_describe(ctx, node, &want);
 	asset_seen(&want, r == 1 ? have.digest : NULL, seen);
 	if (r == 1)

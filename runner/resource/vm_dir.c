@@ -19,6 +19,7 @@
 /* What is removed must not hang on a step's own deadline that has passed. */
 #define REMOVE_MS 30000u
 #define LEAVE_MS 10000u /* more than volume servers in a disk that hangs take (volserver.c) */
+#define SETTLE_MS 2000
 
 char *vm_dir_path(const char *set_dir, const char *name)
 {
@@ -144,6 +145,16 @@ static void judge(struct json_object *record, struct json_object *status, struct
 		seen_unhealthy(seen, "%s%s%s", state, error ? ": " : "", error ? error : "");
 }
 
+/* Requests are taken in the order they came in: what a killed run has asked for is done, and
+ * written down, when this is answered. */
+static void let_settle(const struct resource_ctx *ctx, struct json_object *record, const char *dir)
+{
+	const struct supervisor_call call = {.dir = dir, .deadline_ms = deadline_in(SETTLE_MS)};
+
+	if (vm_dir_is_supervised(ctx, record))
+		(void)supervisor_status(&call, NULL, NULL);
+}
+
 int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err *err)
 {
 	const char *dir = record_path(seen->record, "dir", ctx->set_dir);
@@ -158,6 +169,8 @@ int vm_dir_observe(const struct resource_ctx *ctx, struct seen *seen, struct err
 					     : "half made");
 		return 0;
 	}
+	if (dir && ctx->after_kill)
+		let_settle(ctx, seen->record, dir);
 	int r = dir ? supervisor_peek(dir, ctx->host->boot_id, &status, err) : -ENOENT;
 	if (r < 0) {
 		seen_unhealthy(seen, "its directory tells nothing of it");

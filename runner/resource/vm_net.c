@@ -164,11 +164,6 @@ void vm_net_describe(const struct resource_choice *choice, const struct node *no
 	free(w.entry);
 }
 
-char *vm_net_place(const struct fleet *fleet, struct place at)
-{
-	return at.line ? xasprintf("%s:%u:%u: ", fleet->path, at.line, at.col) : xstrdup("");
-}
-
 size_t vm_net_count(const struct node *node)
 {
 	const struct baseline_spec *b = node->spec;

@@ -34,8 +34,6 @@ struct vm_net_port {
 	struct place at;
 	char *path;
 };
-/* "FILE:L:C: ", or "" for what no file says; the caller frees. */
-char *vm_net_place(const struct fleet *fleet, struct place at);
 size_t vm_net_count(const struct node *node);
 int vm_net_port(const struct node *node, size_t i, struct vm_net_port *ret, struct err *err);
 

@@ -319,15 +319,15 @@ int vm_volumes_make(const struct resource_ctx *ctx, const struct node *node, str
 static int refuse(const struct resource_ctx *ctx, const struct volume_spec *v, const char *path,
 		  int code, struct err *err)
 {
-	auto_free char *place = vm_net_place(ctx->fleet, v->source_at);
+	auto_free char *field = xasprintf("volumes.%s.source", v->name);
 
 	if (code == ENOENT) {
-		(void)err_set(err, ERR_HOST, -code, "%svolumes.%s.source: no directory '%s'", place,
-			      v->name, path);
-		return err_hint(err, "make it, or say create: true");
+		(void)err_set(err, ERR_HOST, -code, "no directory '%s'", path);
+		(void)err_hint(err, "make it, or say create: true");
+	} else {
+		(void)err_set(err, ERR_HOST, -code, "cannot use '%s': %s", path, strerror(code));
 	}
-	return err_set(err, ERR_HOST, -code, "%svolumes.%s.source: cannot use '%s': %s", place,
-		       v->name, path, strerror(code));
+	return fleet_refuse(ctx->fleet, v->source_at, field, err);
 }
 
 static int admit(const struct resource_ctx *ctx, const struct mounts *ms,

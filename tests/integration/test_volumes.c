@@ -135,9 +135,10 @@ Test(volumes, a_missing_directory_is_exit_4_with_its_place_before_anything_start
 	spec(&r, "{ o: { type: host, source: nowhere } }", "{ o: /o }", "[]");
 	const struct run_result *out = apply_rig_run(&r, 4, "plan", r.spec, NULL);
 	auto_free char *said =
-		xasprintf("fcvm: error: %s:16:37: volumes.o.source: no directory '%s/nowhere'\n"
+		xasprintf("%s:16:37: error: volumes.o.source: no directory '%s/nowhere'\n"
+			  "volumes: { o: { type: host, source: nowhere } }\n%36s^\n"
 			  "hint: make it, or say create: true\n",
-			  r.spec, r.dir);
+			  r.spec, r.dir, "");
 	cr_expect(strstr(buf_str(&out->err), said), "%s", buf_str(&out->err));
 	out = apply_rig_run(&r, 4, "apply", r.spec, NULL);
 	cr_expect(strstr(buf_str(&out->err), said), "%s", buf_str(&out->err));
@@ -180,7 +181,7 @@ Test(volumes, podman_run_takes_directories_of_this_machine_only)
 		{3, "/{{x}}:/d", "--volume: '{{' in '/{{x}}:/d' is not possible"},
 		{3, "/:/proc", "target '/proc' would cover /proc, which is the guest's own"},
 		{3, "/:/d:rw", "expected 'ro' after the target, got 'rw'"},
-		{4, "/no/such:/d", "volumes.v0.source: no directory '/no/such'"},
+		{4, "/no/such:/d", "fcvm: error: --volume: no directory '/no/such'\n"},
 	};
 	auto_apply_rig struct apply_rig r;
 

@@ -109,7 +109,10 @@ Test(graph, a_clone_with_the_name_of_a_baseline_is_refused)
 	r.fleet->baselines[0].name = strdup("web-0");
 	cr_assert_eq(graph_build(r.fleet, &r.choice, &g, &err), -EEXIST);
 	cr_expect_eq(err.class, ERR_SPEC);
-	cr_expect_str_eq(err.msg,
-			 "/specs/fleet.yaml:11:3: fleets.web: clone 'web-0' has the name of a "
-			 "baseline; give the fleet another name or a name template");
+	auto_buf struct buf said = BUF_INIT(10000);
+	fleet_print_problems(r.fleet, &said);
+	cr_expect_str_eq(buf_str(&said),
+			 "/specs/fleet.yaml:11:3: error: fleets.web: clone 'web-0' has the name of "
+			 "a baseline; give the fleet another name or a name template\n"
+			 "  web:\n  ^\n");
 }

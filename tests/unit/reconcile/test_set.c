@@ -15,12 +15,12 @@
 
 #define ROUNDS 1000
 
-struct place {
+struct home {
 	char *dir;
 	struct host host;
 };
 
-static void place_make(struct place *p)
+static void place_make(struct home *p)
 {
 	struct err err = {0};
 
@@ -28,14 +28,14 @@ static void place_make(struct place *p)
 	cr_assert_geq(host_init(&p->host, p->dir, &err), 0, "%s", err.msg);
 }
 
-static void place_free(struct place *p)
+static void place_free(struct home *p)
 {
 	host_free(&p->host);
 	tmpdir_remove(&p->dir);
 }
 #define auto_place __attribute__((cleanup(place_free)))
 
-static int open_as(struct place *p, const char *spec, bool take_over, struct set *ret,
+static int open_as(struct home *p, const char *spec, bool take_over, struct set *ret,
 		   struct err *err)
 {
 	const struct set_open how = {
@@ -46,7 +46,7 @@ static int open_as(struct place *p, const char *spec, bool take_over, struct set
 
 Test(set, it_belongs_to_the_spec_that_made_it)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1}, b = {.lock_fd = -1};
 	struct err err = {0};
 
@@ -68,7 +68,7 @@ Test(set, it_belongs_to_the_spec_that_made_it)
 
 Test(set, a_held_lock_is_exit_7_and_names_its_holder)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1}, b = {.lock_fd = -1};
 	auto_free char *pid = xasprintf("%d ", (int)getpid());
 	struct err err = {0};
@@ -90,7 +90,7 @@ static void count_says(void *data, const char *text)
 
 Test(set, waiting_says_so_once_and_ends_at_the_deadline)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1}, b = {.lock_fd = -1};
 	struct err err = {0};
 	int said = 0;
@@ -110,7 +110,7 @@ Test(set, waiting_says_so_once_and_ends_at_the_deadline)
 
 Test(set, a_waiter_gets_a_new_set_when_the_old_one_was_removed_under_it)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1}, b = {.lock_fd = -1};
 	struct err err = {0};
 	int ready[2];
@@ -147,7 +147,7 @@ static int open_and_remove(const struct host *host, struct err *err)
 
 Test(set, those_who_make_and_remove_it_at_once_never_fail)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	pid_t pids[4];
 
 	place_make(&p);
@@ -175,7 +175,7 @@ Test(set, those_who_make_and_remove_it_at_once_never_fail)
 
 Test(set, without_create_a_missing_one_is_told)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1};
 	const struct set_open how = {.name = "nothing"};
 	struct err err = {0};
@@ -189,7 +189,7 @@ Test(set, without_create_a_missing_one_is_told)
 
 Test(set, names_that_are_none_and_the_hand_made_set_are_refused)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1};
 	static const struct {
 		const char *name, *msg;
@@ -212,7 +212,7 @@ Test(set, names_that_are_none_and_the_hand_made_set_are_refused)
 
 Test(set, a_hostile_owner_file_is_an_error_and_not_an_owner)
 {
-	auto_place struct place p;
+	auto_place struct home p;
 	auto_set struct set a = {.lock_fd = -1};
 	static const char *const texts[] = {
 		"", "[]", "{}", "{\"uuid\":7}", "{\"uuid\":\"short\"}", "\xff\xfe"};

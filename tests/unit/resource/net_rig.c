@@ -30,3 +30,11 @@ void net_rig_free(struct net_rig *r)
 {
 	fleet_free(r->fleet);
 }
+
+char *net_rig_problems(struct net_rig *r)
+{
+	struct buf out = BUF_INIT(1u << 20);
+
+	fleet_print_problems(r->fleet, &out);
+	return buf_detach(&out);
+}

@@ -16,6 +16,8 @@ struct net_rig {
 /* `networks` and `more` (of the fleet) are lines of the spec. */
 void net_rig_make(struct net_rig *r, const char *networks, const char *more);
 void net_rig_free(struct net_rig *r);
+/* What was found wrong with the spec since it was parsed, as people see it; the caller frees. */
+char *net_rig_problems(struct net_rig *r);
 #define auto_net_rig __attribute__((cleanup(net_rig_free)))
 
 #endif

@@ -71,12 +71,15 @@ Test(publish, a_taken_port_is_refused_with_its_place_and_holder_unless_it_is_our
 
 	cr_assert_geq(fd, 0);
 	net_rig_make(&r, "", more);
-	auto_free char *said = xasprintf("/dir/t.yaml:13:17: fleets.web.ports[1]: port "
-					 "127.77.5.1:%u/tcp is taken by pid %d (unit-resource)",
-					 port, (int)getpid());
+	auto_free char *want = xasprintf(
+		"/dir/t.yaml:13:17: error: fleets.web.ports[1]: port 127.77.5.1:%u/tcp is taken by "
+		"pid %d (unit-resource)\n    ports: [80, \"127.77.5.1:{{%u - 1 + index}}:80\"]\n"
+		"                ^\nhint: choose another host port, or end what holds it\n",
+		port, (int)getpid(), port);
 	cr_expect_eq(admit(&r, NULL, true, &err), -EADDRINUSE);
 	cr_expect_eq(err.class, ERR_HOST);
-	cr_expect_str_eq(err.msg, said);
+	auto_free char *said = net_rig_problems(&r);
+	cr_expect_str_eq(said, want);
 	cr_expect_eq(admit(&r, NULL, false, &err), 0, "nothing is made");
 	auto_json struct json_object *ours = record_of(&r, true), *gone = record_of(&r, false);
 	cr_expect_eq(admit(&r, ours, true, &err), 0, "a live VM of the set has it");
@@ -113,7 +116,9 @@ Test(publish, an_address_of_another_machine_is_refused)
 		     "    network: bridged\n    ports: [\"192.0.2.7:{{8079 + index}}:80\"]\n");
 	cr_expect_lt(admit(&r, NULL, true, &err), 0);
 	cr_expect_eq(err.class, ERR_HOST);
-	cr_expect_str_eq(err.msg, "/dir/t.yaml:13:13: fleets.web.ports[0]: cannot publish "
-				  "192.0.2.7:8080/tcp: Cannot assign requested address");
-	cr_expect_str_eq(err.hint, "this host has no address 192.0.2.7");
+	auto_free char *said = net_rig_problems(&r);
+	cr_expect_str_eq(said, "/dir/t.yaml:13:13: error: fleets.web.ports[0]: cannot publish "
+			       "192.0.2.7:8080/tcp: Cannot assign requested address\n"
+			       "    ports: [\"192.0.2.7:{{8079 + index}}:80\"]\n            ^\n"
+			       "hint: this host has no address 192.0.2.7\n");
 }

@@ -1,9 +1,11 @@
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 #include "cleanup.h"
 #include "diag.h"
 #include "helper.h"
+#include "xalloc.h"
 
 static void add(struct diag *d, uint32_t line, uint32_t col, const char *hint, const char *text)
 {
@@ -84,11 +86,11 @@ Test(diag, one_hundred_are_printed_and_the_others_counted)
 
 	for (int i = 0; i < 25000; i++)
 		add(d, 0, 0, NULL, "same");
+	cr_expect_eq(diag_errors(d), 25000);
 	diag_print(d, &out);
 	for (const char *p = buf_str(&out); (p = strchr(p, '\n')); p++)
 		lines++;
 	cr_expect_eq(lines, 101);
-	cr_expect_eq(diag_errors(d), 25000);
 	cr_expect_not_null(strstr(buf_str(&out), "\nand 24900 more\n"));
 }
 
@@ -108,14 +110,60 @@ Test(diag, all_problems_of_a_spec_come_at_once)
 	cr_expect_not_null(strstr(said, "\nand 50 more\n"));
 }
 
-Test(diag, a_problem_found_later_looks_the_same)
+Test(diag, problems_found_later_look_the_same_and_are_counted)
 {
 	auto_fleet struct fleet *f = spec_parse(SPEC_HEAD SPEC_WEB);
 	auto_buf struct buf out = BUF_INIT(10000);
+	struct place at = f->baselines[0].at;
+	struct err err = {0};
 
-	fleet_problem(f, f->baselines[0].at, &out, "baselines.%s.memory: host has only %d MiB",
-		      f->baselines[0].name, 3);
+	(void)err_set(&err, ERR_HOST, -ENOMEM, "host has only %d MiB", 3);
+	(void)err_hint(&err, "ask for less");
+	cr_expect_lt(fleet_refuse(f, at, "baselines.web.memory", &err), 0);
+	cr_expect_str_eq(err.msg, "1 problem in '/dir/t.yaml'");
+	cr_expect_str_eq(err.hint, "");
+	cr_expect_eq(err.class, ERR_HOST);
+	(void)err_set(&err, ERR_SPEC, -ENOENT, "no such file");
+	cr_expect_lt(fleet_refuse(f, (struct place){2, 1}, "name", &err), 0);
+	cr_expect_str_eq(err.msg, "2 problems in '/dir/t.yaml'");
+	cr_expect_eq(err.class, ERR_SPEC);
+	(void)err_set(&err, ERR_HOST, -EPERM, "not here");
+	cr_expect_lt(fleet_refuse(f, (struct place){0}, "kernels.default", &err), 0);
+	cr_expect_str_eq(err.msg, "kernels.default: not here", "nobody wrote that");
+	cr_expect_eq(fleet_problems(f), 2);
+	fleet_print_problems(f, &out);
 	cr_expect_str_eq(buf_str(&out),
+			 "/dir/t.yaml:2:1: error: name: no such file\nname: t\n^\n"
 			 "/dir/t.yaml:4:3: error: baselines.web.memory: host has only 3 MiB\n"
-			 "  web: { image: \"oci:web\", healthcheck: { tcp: \":80\" } }\n  ^\n");
+			 "  web: { image: \"oci:web\", healthcheck: { tcp: \":80\" } }\n  ^\n"
+			 "hint: ask for less\n");
+	cr_expect_eq(fleet_problems(f), 0, "told once");
+}
+
+Test(diag, a_spec_of_a_command_line_speaks_its_words)
+{
+	static const struct fleet_word words[] = {{"memory", "--memory"}, {NULL, NULL}};
+	static const struct fleet_options options = {.words = words};
+	static const struct {
+		const char *web, *said;
+	} cases[] = {
+		{"{ image: \"oci:web\", memory: foo }",
+		 "--memory: expected a size such as 512MiB or 4GiB, got 'foo'"},
+		{"{ image: \"oci:web\", cpus: none }",
+		 "baselines.web.cpus: expected 1 to 32, got 'none'"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		auto_free char *text = xasprintf("apiVersion: fcvm/v1\nname: default\n"
+						 "baselines:\n  web: %s\n",
+						 cases[i].web);
+		auto_buf struct buf out = BUF_INIT(10000);
+		auto_fleet struct fleet *f = NULL;
+		struct err err = {0};
+
+		cr_expect_eq(fleet_parse("p", text, strlen(text), &options, &f, &out, &err),
+			     -EINVAL);
+		cr_expect_str_eq(err.msg, cases[i].said);
+		cr_expect_eq(out.len, 0);
+	}
 }
