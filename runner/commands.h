@@ -46,6 +46,8 @@ extern const size_t commands_n;
 /* Words that are commands in other versions, ended by NULL: refused as such. */
 extern const char *const commands_later[];
 
+/* "snapshot": what comes below it; false, and nothing is added, when nothing does. */
+bool command_group_usage(const char *word, struct buf *out);
 /* The row for argv (one or two words), *ret_used words taken; ERR_SPEC with the nearest name. */
 int command_find(int argc, char *const *argv, const struct command **ret, int *ret_used,
 		 struct err *err);

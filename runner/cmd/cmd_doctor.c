@@ -259,12 +259,12 @@ static size_t examine(const struct examined *e, struct buf *text, struct json_ob
 
 int cmd_doctor(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
 {
+	const char *format = "text";
 	bool json = false, help = false;
 	const struct opt opts[] = {
-		{.name = "json",
-		 .kind = OPT_FLAG,
-		 .value = &json,
-		 .doc = "one array of {check, ok, value, hint}"},
+		{0, "format", OPT_CHOICE, &format, "FORMAT",
+		 "text, or json: one array of {check, ok, value, hint}", "text|json", 0, 0},
+		{0, "json", OPT_FLAG, &json, NULL, "the same as --format json", NULL, 0, 0},
 	};
 	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 1};
 	auto_buf struct buf out = BUF_INIT(SIZE_MAX);
@@ -285,7 +285,7 @@ int cmd_doctor(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, st
 	auto_free char *dir = nearest_existing(ctx->host->data_dir);
 	e.dir = dir;
 	size_t failed = examine(&e, &out, arr);
-	if (json) {
+	if (json || strcmp(format, "json") == 0) {
 		auto_free char *line = json_line(arr);
 		buf_reset(&out);
 		buf_addf(&out, "%s\n", line);

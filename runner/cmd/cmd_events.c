@@ -125,10 +125,12 @@ static int show(const struct host *host, const char *set, bool goes_on, struct e
 int cmd_events(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
 {
 	auto_strv struct strv args = {0}, sets = {0};
-	bool goes_on = false, help = false;
+	bool json = false, goes_on = false, help = false;
 	const struct opt opts[] = {
 		{'f', "follow", OPT_FLAG, &goes_on, NULL, "go on until the set is destroyed", NULL,
 		 0, 0},
+		{0, "json", OPT_FLAG, &json, NULL, "as it is anyway: one object a line", NULL, 0,
+		 0},
 	};
 	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = SIZE_MAX};
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);

@@ -38,6 +38,8 @@ int cmd_help(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, stru
 		add_overview(&out);
 		return command_help(ctx, &out, err);
 	}
+	if (argc == 2 && command_group_usage(argv[1], &out))
+		return command_help(ctx, &out, err);
 	int r = command_find(argc - 1, argv + 1, &ctx->command, &used, err);
 	if (r < 0)
 		return r;

@@ -3,20 +3,11 @@
 #include "cleanup.h"
 #include "inventory.h"
 #include "ps_view.h"
+#include "rows.h"
 
 #include <stdint.h>
-#include <string.h>
 
 #define KINDS (INVENTORY_VMS | 1u << RESOURCE_MEMSERVER)
-
-static void add_lines(struct json_object *rows, struct buf *out)
-{
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		auto_free char *line = json_line(json_object_array_get_idx(rows, i));
-
-		buf_addf(out, "%s\n", line);
-	}
-}
 
 static int show(const struct command_ctx *ctx, const struct strv *sets, const char *format,
 		bool all, struct err *err)
@@ -31,13 +22,7 @@ static int show(const struct command_ctx *ctx, const struct strv *sets, const ch
 	for (size_t i = 0; i < inv.n; i++)
 		if (all || ps_is_shown(&inv.v[i]))
 			json_object_array_add(rows, ps_view(ctx->host, &inv.v[i]));
-	if (strcmp(format, "json") == 0)
-		buf_addf(&out, "%s\n",
-			 json_object_to_json_string_ext(
-				 rows, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
-	else if (strcmp(format, "jsonl") == 0)
-		add_lines(rows, &out);
-	else
+	if (!rows_print(rows, format, &out))
 		ps_table(rows, ctx->host->unix_ms(), &out);
 	return command_print(&out, err);
 }

@@ -101,11 +101,27 @@ static int setup_images(const struct host *host, const struct setup *s, struct b
 	return r;
 }
 
+/* Before minutes go into a kernel and a root. */
+static int check_images(const struct setup *s, struct err *err)
+{
+	auto_free char *cwd = getcwd(NULL, 0);
+	int r = cwd ? 0 : err_sys(err, "cannot tell the current directory");
+
+	for (size_t i = 0; r == 0 && i < s->images.n; i++) {
+		char digest[DIGEST_HEX_SIZE];
+
+		r = image_resolve(s->images.v[i], cwd, digest, err);
+	}
+	return r;
+}
+
 static int run(const struct host *host, const struct setup *s, struct err *err)
 {
 	auto_buf struct buf out = BUF_INIT(64u << 10);
-	int r = host_make_dirs(host, err);
+	int r = check_images(s, err);
 
+	if (r >= 0)
+		r = host_make_dirs(host, err);
 	if (r >= 0)
 		r = setup_kernel(host, s, &out, err);
 	if (r >= 0)

@@ -9,6 +9,7 @@
 #include "loop_options.h"
 #include "parse.h"
 #include "record.h"
+#include "rows.h"
 #include "set.h"
 #include "snapshot_find.h"
 #include "storage.h"
@@ -40,10 +41,11 @@ int cmd_snapshot_create(struct command_ctx *ctx, int argc, char **argv, int *ret
 	(void)ret_exit;
 	if (r < 0 || help)
 		return r;
-	if (!tag || !parse_is_name(tag))
+	if (!tag)
+		return err_set(err, ERR_SPEC, -EINVAL, "'snapshot create' needs --tag NAME");
+	if (!parse_is_name(tag))
 		return err_set(err, ERR_SPEC, -EINVAL,
-			       "--tag: expected letters a-z, digits and '-', got '%s'",
-			       tag ? tag : "nothing");
+			       "--tag: expected letters a-z, digits and '-', got '%s'", tag);
 	if ((r = inventory_load(ctx->host, NULL, INVENTORY_VMS, &vms, err)) < 0 ||
 	    (r = vm_find_item(&vms, args.v[0], false, &vm, err)) < 0)
 		return r;
@@ -53,40 +55,73 @@ int cmd_snapshot_create(struct command_ctx *ctx, int argc, char **argv, int *ret
 
 /* --- ls, rm --- */
 
-static void add_row(struct table *t, const struct inventory_item *it)
+static struct json_object *row_of(const struct inventory_item *it)
 {
-	char size[32];
+	struct json_object *row = json_object_new_object();
 
-	table_cell(t, it->name);
-	table_cell(t, it->set);
-	table_cell(t, record_state(it->record));
-	table_cell(t,
-		   it->dir ? format_size(storage_tree_blocks(it->dir), size, sizeof(size)) : NULL);
-	table_cell(t, json_opt_str(it->record, "source", NULL));
-	table_cell(t, json_opt_str(it->record, "created_at", NULL));
+	json_add_str(row, "name", it->name);
+	json_add_str(row, "set", it->set);
+	json_add_str(row, "state", record_state(it->record));
+	if (it->dir)
+		json_add_u64(row, "size_bytes", storage_tree_blocks(it->dir));
+	else
+		json_add(row, "size_bytes", NULL);
+	json_add_str(row, "from", json_opt_str(it->record, "source", NULL));
+	json_add_str(row, "created_at", json_opt_str(it->record, "created_at", NULL));
+	return row;
+}
+
+static void add_table(struct json_object *rows, struct buf *out)
+{
+	static const char *const headings[] = {"NAME", "SET", "STATE", ">SIZE", "FROM", "CREATED"};
+	auto_table struct table *t = table_new(headings, ARRAY_SIZE(headings));
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+		uint64_t bytes = json_opt_u64(row, "size_bytes", UINT64_MAX);
+		char size[32];
+
+		table_cell(t, json_opt_str(row, "name", NULL));
+		table_cell(t, json_opt_str(row, "set", NULL));
+		table_cell(t, json_opt_str(row, "state", NULL));
+		table_cell(t, bytes == UINT64_MAX ? NULL : format_size(bytes, size, sizeof(size)));
+		table_cell(t, json_opt_str(row, "from", NULL));
+		table_cell(t, json_opt_str(row, "created_at", NULL));
+	}
+	table_print(t, out);
+}
+
+static int list(const struct host *host, const char *format, struct err *err)
+{
+	auto_inventory struct inventory all = {0};
+	auto_json struct json_object *rows = json_object_new_array();
+	auto_buf struct buf out = BUF_INIT(16u << 20);
+	int r = inventory_load(host, NULL, 1u << RESOURCE_SNAPSHOT, &all, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < all.n; i++)
+		json_object_array_add(rows, row_of(&all.v[i]));
+	if (!rows_print(rows, format, &out))
+		add_table(rows, &out);
+	return command_print(&out, err);
 }
 
 int cmd_snapshot_ls(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
 {
-	static const char *const headings[] = {"NAME", "SET", "STATE", ">SIZE", "FROM", "CREATED"};
-	auto_table struct table *t = table_new(headings, ARRAY_SIZE(headings));
-	auto_inventory struct inventory all = {0};
-	auto_buf struct buf out = BUF_INIT(16u << 20);
+	const char *format = "table";
+	bool json = false, help = false;
 	auto_strv struct strv args = {0};
-	const struct command_args how = {0};
-	bool help = false;
+	const struct opt opts[] = {
+		{0, "format", OPT_CHOICE, &format, "FORMAT", "table, json or jsonl",
+		 "table|json|jsonl", 0, 0},
+		{0, "json", OPT_FLAG, &json, NULL, "the same as --format json", NULL, 0, 0},
+	};
+	const struct command_args how = {opts, ARRAY_SIZE(opts), .max_args = 0};
 	int r = command_parse(ctx, &how, argc, argv, &args, NULL, &help, err);
 
 	(void)ret_exit;
-	if (r < 0 || help)
-		return r;
-	r = inventory_load(ctx->host, NULL, 1u << RESOURCE_SNAPSHOT, &all, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < all.n; i++)
-		add_row(t, &all.v[i]);
-	table_print(t, &out);
-	return command_print(&out, err);
+	return r < 0 || help ? r : list(ctx->host, json ? "json" : format, err);
 }
 
 int cmd_snapshot_rm(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)

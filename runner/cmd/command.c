@@ -41,6 +41,28 @@ static void list_second_words(const char *word, struct buf *out)
 		buf_addf(out, "%s%s", out->len ? " or " : "", last);
 }
 
+bool command_group_usage(const char *word, struct buf *out)
+{
+	size_t len = strlen(word), before = out->len;
+
+	for (size_t i = 0; i < commands_n; i++) {
+		const struct command *c = &commands[i];
+
+		if ((c->flags & COMMAND_INTERNAL) || strncmp(c->name, word, len) != 0 ||
+		    c->name[len] != ' ')
+			continue;
+		if (out->len == before)
+			buf_addf(out, "usage: fcvm %s COMMAND ...\n\n", word);
+		buf_addf(out, "  %-16s %s\n", c->name, c->summary);
+	}
+	return out->len > before;
+}
+
+static bool asks_for_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
 static bool comes_later(const char *name)
 {
 	for (size_t i = 0; commands_later[i]; i++)
@@ -182,9 +204,12 @@ int command_print(const struct buf *out, struct err *err)
 
 int command_run(struct command_ctx *ctx, int argc, char **argv, int *ret_exit, struct err *err)
 {
+	auto_buf struct buf usage = BUF_INIT(SIZE_MAX);
 	int used = 0;
-	int r = command_find(argc, argv, &ctx->command, &used, err);
 
+	if (argc == 2 && asks_for_help(argv[1]) && command_group_usage(argv[0], &usage))
+		return command_help(ctx, &usage, err);
+	int r = command_find(argc, argv, &ctx->command, &used, err);
 	if (r < 0)
 		return r;
 	return ctx->command->run(ctx, argc - used + 1, argv + used - 1, ret_exit, err);

@@ -103,3 +103,20 @@ Test(refused, podman_run_speaks_of_its_own_options)
 	cr_expect_not(file_exists(hand));
 	apply_rig_finish(&r);
 }
+
+Test(refused, setup_looks_at_its_images_before_anything_is_built)
+{
+	static const char *const images[] = {"nginx", "oci-archive:/no/such.tar"};
+	auto_apply_rig struct apply_rig r;
+
+	apply_rig_make(&r, 1, false);
+	auto_free char *cache = path_join(r.data, "cache");
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
+		const struct run_result *out =
+			apply_rig_run(&r, 3, "setup", "--image", images[i], NULL);
+
+		cr_expect(strstr(buf_str(&out->err), images[i]), "%s", buf_str(&out->err));
+		cr_expect_not(file_exists(cache));
+	}
+	apply_rig_finish(&r);
+}

@@ -49,6 +49,29 @@ APPLY_TEST(snapshot, a_clone_of_a_running_vm_runs_a_command_and_is_gone)
 	finish(&r);
 }
 
+/* The snapshot "warm" in the array that `snapshot ls` gives programs. */
+static void expect_listed(struct apply_rig *r, const char *option, const char *value)
+{
+	const struct run_result *out = apply_rig_run(r, 0, "snapshot", "ls", option, value, NULL);
+	auto_free char *from = xasprintf("%s.web", r->name);
+	auto_json struct json_object *rows = NULL;
+	size_t found = 0;
+
+	cr_assert_geq(json_parse(buf_str(&out->out), out->out.len, &rows, NULL), 0);
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (strcmp(json_opt_str(row, "name", ""), "warm") != 0)
+			continue;
+		found++;
+		cr_expect_str_eq(json_opt_str(row, "set", ""), r->name);
+		cr_expect_str_eq(json_opt_str(row, "state", ""), "ready");
+		cr_expect_str_eq(json_opt_str(row, "from", ""), from);
+		cr_expect_gt(json_opt_u64(row, "size_bytes", 0), 0);
+	}
+	cr_expect_eq(found, 1, "%s", buf_str(&out->out));
+}
+
 Test(snapshot, the_next_apply_leaves_it_alone_and_destroy_takes_it)
 {
 	auto_apply_rig struct apply_rig r;
@@ -58,6 +81,8 @@ Test(snapshot, the_next_apply_leaves_it_alone_and_destroy_takes_it)
 	cr_expect_str_eq(buf_str(&out->out), "no changes\n");
 	out = apply_rig_run(&r, 0, "snapshot", "ls", NULL);
 	cr_expect(strstr(buf_str(&out->out), "warm"));
+	expect_listed(&r, "--json", NULL);
+	expect_listed(&r, "--format", "json");
 	apply_rig_finish(&r);
 }
 

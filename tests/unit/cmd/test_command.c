@@ -112,8 +112,6 @@ Test(command, mistakes_are_named_with_a_way_out)
 		{"dance now", "'dance' is not available in this version",
 		 "'fcvm help' lists the commands"},
 		{"snap", "'snap' needs a command: create or ls", "'fcvm help' lists the commands"},
-		{"snap --help", "'snap' needs a command: create or ls",
-		 "'fcvm help' lists the commands"},
 		{"snap craete", "unknown command 'snap craete'", "did you mean 'snap create'?"},
 		{"echo", "'echo' needs WORD [WORD]", "'fcvm echo --help' shows an example"},
 		{"echo a b c", "'echo' takes WORD [WORD], got 'c' too",
@@ -132,6 +130,21 @@ Test(command, mistakes_are_named_with_a_way_out)
 		cr_expect_str_eq(ran.err.msg, cases[i].msg);
 		cr_expect_str_eq(ran.err.hint, cases[i].hint);
 		cr_expect_str_eq(buf_str(&ran.out), "", "stdout takes answers only");
+	}
+}
+
+Test(command, the_first_word_of_two_lists_the_second)
+{
+	static const char *const lines[] = {"snap --help", "snap -h"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		auto_ran struct ran ran = {0};
+		run_words(&ran, lines[i]);
+		cr_expect_eq(ran.r, 0, "%s", ran.err.msg);
+		cr_expect_eq(ran.exit, 0);
+		cr_expect_str_eq(buf_str(&ran.out), "usage: fcvm snap COMMAND ...\n\n"
+						    "  snap create      make one\n"
+						    "  snap ls          list them\n");
 	}
 }
 

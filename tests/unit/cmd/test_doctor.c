@@ -126,6 +126,7 @@ Test(doctor, looking_makes_nothing)
 
 	cr_expect_not(file_exists(first));
 	cr_expect_not_null(strstr(text, dir), "the nearest directory that exists is looked at");
+	cr_expect_not_null(strstr(text, "\nok    ports        none given out yet\n"), "%s", text);
 }
 
 Test(doctor, addresses_of_vms_that_are_gone_are_told)
