@@ -198,9 +198,14 @@ static int save_and_go_on(struct vm *vm, const struct vm_snapshot *to, int fd, u
 			  struct err *err)
 {
 	struct fc_vmm *v = vm->engine;
-	int r = fc_api_patch_vm(v->api, "Paused", deadline_ms, err);
 	int go = 0;
 
+	/* Asked without time left it would pause, and nobody would hear of it. */
+	if (deadline_left(deadline_ms) == 0)
+		return err_set(err, ERR_TIMEOUT, -ETIMEDOUT, "no time was left to pause the VM");
+	int r = fc_api_patch_vm(v->api, "Paused", deadline_ms, err);
+	if (r == -ETIMEDOUT)
+		(void)fc_api_patch_vm(v->api, "Resumed", deadline_in(RESUME_DEADLINE_MS), NULL);
 	if (r < 0)
 		return fc_vmm_explain(vm, err);
 	r = save(vm, to, fd, deadline_ms, err);

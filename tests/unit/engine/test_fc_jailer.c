@@ -296,7 +296,7 @@ Test(fc_jailer, what_it_is_told_is_all_it_is_told)
 				    "--chroot-base-dir",
 				    base,
 				    "--cgroup-version",
-				    "2",
+				    "1",
 				    "--resource-limit",
 				    "no-file=2048",
 				    "--"};

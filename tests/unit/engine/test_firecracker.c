@@ -390,6 +390,26 @@ Test(firecracker, a_snapshot_that_fails_in_between_leaves_no_state)
 	rig_down(&r);
 }
 
+Test(firecracker, a_snapshot_that_comes_too_late_pauses_nothing)
+{
+	struct rig r;
+	struct err err;
+	char state[32];
+
+	rig_up(&r, "");
+	cr_assert_eq(start(&r, &err), 0, "%s", err.msg);
+	const struct vm_snapshot to = {.state_path = r.state, .resume = true};
+	const struct fc_vmm *v = r.vm.engine;
+
+	cr_expect_eq(firecracker_ops.snapshot(&r.vm, &to, now_ms() - 1, &err), -ETIMEDOUT);
+	cr_expect_eq(err.class, ERR_TIMEOUT);
+	cr_assert_eq(fc_api_get_state(v->api, state, sizeof(state), deadline_in(TIMEOUT_MS), &err),
+		     0, "%s", err.msg);
+	cr_expect_str_eq(state, "Running");
+	cr_expect_not(file_exists(r.state));
+	rig_down(&r);
+}
+
 /* The directory is the VMM's: it may put there what it likes, we are root. */
 Test(firecracker, a_link_in_place_of_the_state_is_not_followed)
 {
