@@ -47,7 +47,7 @@ struct vm {
 	int tap_fd;      /* it, open; -1 for none, and for engines with ENGINE_OWN_TAP; borrowed */
 	int console_fd;  /* write end of the console log pipe; borrowed */
 	int userfaultfd; /* open /dev/userfaultfd for the shim, or -1; borrowed */
-	/* In a user namespace of ours, with the user's own uid: their files are hidden (hide.h). */
+	/* In a user namespace of ours, with the user's own uid: qemu hides their files (hide.h). */
 	bool hide_files;
 	const char *shim;     /* absolute path of libfcvm-uffd.so; engines without UFFD of their own
 			       * need it in restore, both backends */
